@@ -1,0 +1,182 @@
+//! Values that a resource file names and does not hold: `from_env` and `from_file` of a Secret.
+//!
+//! They are read where the command runs and sent as `value`. Nothing here prints them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tollgate_model::Issues;
+
+use crate::settings;
+
+/// What stands for a value that is not looked up, where a file is only checked.
+const PLACEHOLDER: &str = "not-looked-up";
+/// The largest value, as in the model.
+const MAX_BYTES: u64 = 65_536;
+const SOURCES: [&str; 3] = ["value", "from_env", "from_file"];
+
+/// Whether a document came out of `export` without what it seals: a Secret without its value, a
+/// Credential without its key. It says nothing new about them.
+#[must_use]
+pub(crate) fn is_sealed(document: &Value) -> bool {
+    let spec = document.get("spec");
+    let field = |name: &str| spec.and_then(|spec| spec.get(name));
+    match document.get("kind").and_then(Value::as_str) {
+        Some("Secret") => {
+            field("sealed") == Some(&Value::Bool(true))
+                && SOURCES.iter().all(|source| field(source).is_none())
+        }
+        Some("Credential") => field("api_key").and_then(Value::as_object).is_some_and(|key| {
+            key.contains_key("hint") && !key.contains_key("value") && !key.contains_key("hash")
+        }),
+        _ => false,
+    }
+}
+
+/// Puts a placeholder in the place of what is sealed, for checks that do not need the value.
+pub(crate) fn unseal(document: &mut Value) {
+    if !is_sealed(document) {
+        return;
+    }
+    if let Some(Value::Object(spec)) = document.get_mut("spec") {
+        match spec.get_mut("api_key") {
+            Some(key) => *key = json!({ "value": PLACEHOLDER }),
+            None => {
+                spec.shift_remove("sealed");
+                spec.insert("value".to_owned(), PLACEHOLDER.into());
+            }
+        }
+    }
+}
+
+/// Puts the value in the place of `from_env` or `from_file`. `folder` is where paths start from.
+pub(crate) fn resolve(document: &mut Value, folder: &Path) -> Result<(), Issues> {
+    replace(document, |source, name| match source {
+        "from_env" => settings::secret_variable(name).ok_or_else(|| {
+            (
+                "variable_not_set",
+                format!(
+                    "the variable `{}` is not set here; set it, or give `value`",
+                    name.escape_debug()
+                ),
+            )
+        }),
+        _ => read_file(&folder.join(name))
+            .map_err(|problem| ("file_not_read", format!("`{}` {problem}", name.escape_debug()))),
+    })
+}
+
+/// Puts a placeholder in the place of every value that is not there, for checks that look nothing up.
+pub(crate) fn placehold(document: &mut Value) -> Result<(), Issues> {
+    unseal(document);
+    replace(document, |_, _| Ok(PLACEHOLDER.to_owned()))
+}
+
+fn replace(
+    document: &mut Value,
+    look_up: impl Fn(&str, &str) -> Result<String, (&'static str, String)>,
+) -> Result<(), Issues> {
+    if document.get("kind").and_then(Value::as_str) != Some("Secret") {
+        return Ok(());
+    }
+    let Some(Value::Object(spec)) = document.get_mut("spec") else { return Ok(()) };
+    let mut issues = Issues::default();
+    let given: Vec<&str> =
+        SOURCES.into_iter().filter(|source| spec.contains_key(*source)).collect();
+    match given.as_slice() {
+        [source @ ("from_env" | "from_file")] => put_value(spec, source, look_up, &mut issues),
+        [first, second, ..] => issues.add(
+            format!("/spec/{second}"),
+            "two_sources",
+            format!(
+                "`{first}` says what the secret is already; give one of value, from_env, from_file"
+            ),
+        ),
+        _ => {}
+    }
+    issues.into_result(())
+}
+
+fn put_value(
+    spec: &mut Map<String, Value>,
+    source: &str,
+    look_up: impl Fn(&str, &str) -> Result<String, (&'static str, String)>,
+    issues: &mut Issues,
+) {
+    let at = format!("/spec/{source}");
+    let Some(Value::String(name)) = spec.get(source) else {
+        return issues.add(at, "wrong_type", "is not a text; give a name");
+    };
+    // The system takes neither in a name, and asking for one would end the program.
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return issues.add(at, "invalid_name", "is not the name of a variable or file; give one");
+    }
+    match look_up(source, name) {
+        Ok(value) if value.is_empty() => {
+            issues.add(at, "empty_secret", format!("`{}` is empty", name.escape_debug()));
+        }
+        Ok(value) => {
+            spec.shift_remove(source);
+            spec.insert("value".to_owned(), Value::String(value));
+        }
+        Err((code, problem)) => issues.add(at, code, problem),
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if !size.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    if size.len() > MAX_BYTES + 2 {
+        return Err("is larger than 65,536 bytes".to_owned());
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let bare = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(bare.unwrap_or(&text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(spec: Value) -> Value {
+        json!({"kind": "Secret", "name": "s", "spec": spec})
+    }
+
+    #[test]
+    fn a_file_is_read_beside_the_resource_file_and_loses_one_line_end() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("key"), "sk-1\n\r\n").unwrap();
+        let mut document = secret(json!({"from_file": "key"}));
+        resolve(&mut document, folder.path()).unwrap();
+        assert_eq!(document["spec"], json!({"value": "sk-1\n"}));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_up_is_an_issue_at_its_place() {
+        for (spec, at, code) in [
+            (json!({"from_env": "TOLLGATE_TEST_NOT_SET"}), "/spec/from_env", "variable_not_set"),
+            (json!({"from_env": "A=B"}), "/spec/from_env", "invalid_name"),
+            (json!({"from_env": 1}), "/spec/from_env", "wrong_type"),
+            (json!({"from_file": "/nowhere/key"}), "/spec/from_file", "file_not_read"),
+            (json!({"from_file": "."}), "/spec/from_file", "file_not_read"),
+            (json!({"value": "x", "from_env": "HOME"}), "/spec/from_env", "two_sources"),
+        ] {
+            let mut document = secret(spec);
+            let issues = resolve(&mut document, Path::new("/")).unwrap_err();
+            assert_eq!((issues.0[0].at.as_str(), issues.0[0].code.as_str()), (at, code));
+        }
+    }
+
+    #[test]
+    fn only_what_export_sealed_is_sealed() {
+        assert!(is_sealed(&secret(json!({"sealed": true, "description": "d"}))));
+        assert!(!is_sealed(&secret(json!({"sealed": true, "value": "v"}))));
+        assert!(!is_sealed(&secret(json!({}))));
+        let credential = |key: Value| json!({"kind": "Credential", "spec": {"application": "a", "api_key": key}});
+        assert!(is_sealed(&credential(json!({"hint": "sk-s"}))));
+        assert!(!is_sealed(&credential(json!({"value": "sk-shop-0001"}))));
+    }
+}

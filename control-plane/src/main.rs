@@ -1,0 +1,60 @@
+//! `tollgate-control-plane`: settings, logs, run, signal.
+
+use anyhow::Context as _;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tollgate_control_plane::identity::First;
+use tollgate_control_plane::settings::{LogFormat, unknown_variables};
+use tollgate_control_plane::{ControlPlane, Settings};
+
+/// Tollgate's control plane: stores what operators say, checks it, and streams it to the nodes.
+#[derive(Parser)]
+#[command(name = "tollgate-control-plane", version)]
+struct Program {
+    #[command(flatten)]
+    settings: Settings,
+    /// What is logged, such as `info` or `info,tollgate=debug`
+    #[arg(long, env = "TOLLGATE_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How it is logged; auto: text on a terminal, else JSON
+    #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+}
+
+fn main() -> anyhow::Result<()> {
+    let program = Program::parse();
+    tollgate_telemetry::init(&program.log, program.log_format.into())?;
+    for problem in unknown_variables() {
+        tracing::warn!("{problem}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(program.settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let plane = ControlPlane::start(settings).await.context("start the control plane")?;
+    match plane.first_token() {
+        First::Made(path) => tracing::info!(file = %path.display(), "the first administrator's token is in a file"),
+        First::Ignored => tracing::warn!("TOLLGATE_ADMIN_TOKEN is not heeded: there is an administrator's token already"),
+        First::Given | First::Present => {}
+    }
+    let shutdown = CancellationToken::new();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let mut running = std::pin::pin!(plane.run(shutdown.clone()));
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        () = stop => {
+            shutdown.cancel();
+            running.await
+        }
+    };
+    ended.context("run the control plane")
+}

@@ -1,0 +1,388 @@
+//! The stream to a node: what it lacks goes down, what it runs comes up.
+//!
+//! A stream holds no queue of its own. It is asked for the next message when the connection has room for
+//! one; who was too slow for the shared queue gets all that it missed as one delta, or a snapshot.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use jiff::Timestamp;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tollgate_model::ResourceId;
+use tollgate_model::wire::Digest;
+use tollgate_proto::v1;
+use tollgate_proto::v1::control_message::Message as Down;
+use tollgate_proto::v1::node_message::Message as Up;
+use tollgate_proto::v1::sync_server::Sync;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::authority::NodeIdentity;
+use crate::change::LOG_PAGE;
+use crate::fanout::{Missed, Published, message};
+use crate::live::{Live, LiveState, id_of};
+use crate::metrics::Metrics;
+use crate::nodes::{Nodes, Seat};
+use crate::seal::ClusterKeys;
+use crate::snapshot::{Snapshots, delta};
+use crate::store::{Store, StoreError};
+use crate::transport;
+
+/// How often a node says how it is doing.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A node that says nothing for so long is gone.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long a node may take to say who it is.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// What all streams share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) live: Arc<Live>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) keys: Arc<ClusterKeys>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Implements `tollgate.v1.Sync`.
+#[derive(Clone)]
+pub(crate) struct SyncService(Arc<Shared>);
+
+impl SyncService {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+type Messages = Pin<Box<dyn Stream<Item = Result<v1::ControlMessage, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Sync for SyncService {
+    type StreamStream = Messages;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::NodeMessage>>,
+    ) -> Result<Response<Messages>, Status> {
+        let shared = Arc::clone(&self.0);
+        let identity = transport::identity(&request)
+            .ok_or_else(|| Status::unauthenticated("a node's certificate is needed; join first"))?;
+        check_known(&shared.store, &identity).await?;
+        let ended = shared.stopping.child_token();
+        let (say_hello, hello) = oneshot::channel();
+        let reader = Reader { shared: Arc::clone(&shared), identity, ended: ended.clone() };
+        shared.tasks.spawn(reader.run(request.into_inner(), say_hello));
+        let outbound = Outbound::new(shared, hello, ended);
+        let messages = stream::unfold(outbound, |mut outbound| async move {
+            Some((outbound.next().await?, outbound))
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+/// Refuses a node that was forgotten after its certificate was made.
+pub(crate) async fn check_known(store: &Store, identity: &NodeIdentity) -> Result<(), Status> {
+    match store.knows_node(identity.gateway(), identity.node()).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Status::unauthenticated("this node is not known any more; join again")),
+        // TLS has verified the certificate, and a cluster must come up again while its store is away.
+        Err(StoreError::Unavailable { .. }) => Ok(()),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "look up a node");
+            Err(Status::unavailable("the store does not answer; try again"))
+        }
+    }
+}
+
+/// A node that has said who it is.
+struct Greeting {
+    hello: v1::Hello,
+    /// What ends the stream from outside.
+    replaced: CancellationToken,
+}
+
+/// Takes in what the node says.
+struct Reader {
+    shared: Arc<Shared>,
+    identity: NodeIdentity,
+    ended: CancellationToken,
+}
+
+impl Reader {
+    async fn run(
+        self,
+        mut inbound: Streaming<v1::NodeMessage>,
+        say_hello: oneshot::Sender<Result<Greeting, Status>>,
+    ) {
+        let _guard = self.ended.clone().drop_guard();
+        let first = tokio::select! {
+            () = self.ended.cancelled() => return,
+            first = tokio::time::timeout(HELLO_LIMIT, inbound.message()) => first,
+        };
+        let hello = match first {
+            Ok(Ok(Some(v1::NodeMessage { message: Some(Up::Hello(hello)) }))) => hello,
+            Ok(Ok(Some(_))) => return refuse(say_hello, Status::invalid_argument("the first message is not Hello")),
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_elapsed) => return refuse(say_hello, Status::deadline_exceeded("no Hello came")),
+        };
+        if hello.node != self.identity.node() || hello.gateway != self.identity.gateway() {
+            let says = "the certificate is another node's";
+            return refuse(say_hello, Status::unauthenticated(says));
+        }
+        let seat = self.shared.nodes.connect(&self.identity, &hello, Timestamp::now());
+        let (node, build) = (hello.node.clone(), hello.build.clone());
+        tracing::info!(node, gateway = hello.gateway, build, "a node has connected");
+        let replaced = seat.replaced.clone();
+        if say_hello.send(Ok(Greeting { hello, replaced })).is_err() {
+            return;
+        }
+        self.listen(&mut inbound, &seat).await;
+        tracing::info!(node, "a node has left");
+    }
+
+    async fn listen(&self, inbound: &mut Streaming<v1::NodeMessage>, seat: &Seat) {
+        loop {
+            let message = tokio::select! {
+                () = self.ended.cancelled() => return,
+                () = seat.replaced.cancelled() => return,
+                message = tokio::time::timeout(SILENCE, inbound.message()) => message,
+            };
+            let Ok(Ok(Some(v1::NodeMessage { message: Some(message) }))) = message else { return };
+            match message {
+                Up::Applied(applied) => self.applied(seat, applied),
+                Up::Heartbeat(heartbeat) => seat.heartbeat(&heartbeat, Timestamp::now()),
+                // Once is enough.
+                Up::Hello(_) => return,
+            }
+        }
+    }
+
+    fn applied(&self, seat: &Seat, applied: v1::Applied) {
+        let Some(revision) = seat.applied(applied, Timestamp::now()) else { return };
+        if let Some(at) = self.shared.live.fanout().published_at(revision) {
+            self.shared.metrics.change_to_applied.observe(at.elapsed());
+        }
+    }
+}
+
+fn refuse(say_hello: oneshot::Sender<Result<Greeting, Status>>, status: Status) {
+    // Who has hung up needs no answer.
+    drop(say_hello.send(Err(status)));
+}
+
+/// Makes the messages to a node, one when it is asked for one.
+struct Outbound {
+    shared: Arc<Shared>,
+    /// None once it has come.
+    hello: Option<oneshot::Receiver<Result<Greeting, Status>>>,
+    replaced: CancellationToken,
+    ended: CancellationToken,
+    /// Revisions as they take effect.
+    revisions: broadcast::Receiver<Arc<Published>>,
+    live_nodes: watch::Receiver<u32>,
+    /// The revision that the node has when it has all that was sent.
+    sent: u64,
+    /// The rest of a snapshot.
+    pending: VecDeque<v1::ControlMessage>,
+    is_over: bool,
+    /// Ends the reader when the node is gone and this is dropped.
+    _guard: DropGuard,
+}
+
+impl Outbound {
+    fn new(
+        shared: Arc<Shared>,
+        hello: oneshot::Receiver<Result<Greeting, Status>>,
+        ended: CancellationToken,
+    ) -> Self {
+        let revisions = shared.live.fanout().subscribe();
+        let live_nodes = shared.nodes.live_nodes();
+        Self {
+            shared,
+            hello: Some(hello),
+            replaced: CancellationToken::new(),
+            _guard: ended.clone().drop_guard(),
+            ended,
+            revisions,
+            live_nodes,
+            sent: 0,
+            pending: VecDeque::new(),
+            is_over: false,
+        }
+    }
+
+    /// The next message; none after the end.
+    async fn next(&mut self) -> Option<Result<v1::ControlMessage, Status>> {
+        if self.is_over {
+            return None;
+        }
+        match self.produce().await {
+            Ok(Some(message)) => Some(Ok(message)),
+            Ok(None) => None,
+            Err(status) => {
+                self.is_over = true;
+                Some(Err(status))
+            }
+        }
+    }
+
+    async fn produce(&mut self) -> Result<Option<v1::ControlMessage>, Status> {
+        if let Some(hello) = self.hello.take() {
+            let Ok(greeting) = hello.await else { return Ok(None) };
+            let greeting = greeting?;
+            self.replaced = greeting.replaced;
+            return self.welcome(&greeting.hello).await.map(Some);
+        }
+        loop {
+            if let Some(message) = self.pending.pop_front() {
+                return Ok(Some(message));
+            }
+            let published = tokio::select! {
+                biased;
+                () = self.replaced.cancelled() => {
+                    return Err(Status::aborted("another stream of this node has taken its place"));
+                }
+                () = self.ended.cancelled() => {
+                    return Err(Status::unavailable("the control plane ends this stream; connect again"));
+                }
+                published = self.revisions.recv() => published,
+                changed = self.live_nodes.changed() => {
+                    if changed.is_err() {
+                        return Ok(None);
+                    }
+                    return Ok(Some(cluster_message(*self.live_nodes.borrow_and_update())));
+                }
+            };
+            match published {
+                Ok(published) if published.to <= self.sent => {}
+                Ok(published) if published.from == self.sent => match published.message() {
+                    Some(message) => {
+                        self.sent = published.to;
+                        self.shared.metrics.deltas_sent.fetch_add(1, Ordering::Relaxed);
+                        return Ok(Some(message));
+                    }
+                    None => self.send_snapshot(self.shared.live.state()).await?,
+                },
+                Ok(_) | Err(RecvError::Lagged(_)) => self.catch_up().await?,
+                Err(RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// The first message, and what the node lacks put behind it.
+    async fn welcome(&mut self, hello: &v1::Hello) -> Result<v1::ControlMessage, Status> {
+        let epoch = self.shared.store.epoch();
+        let state = self.shared.live.state();
+        let digest = Digest::from_bytes(&hello.digest);
+        let is_ours = hello.epoch == epoch && hello.revision <= state.revision();
+        if is_ours && hello.revision == state.revision() && digest == Some(*state.digest()) {
+            self.sent = state.revision();
+        } else if is_ours && hello.revision < state.revision() {
+            self.sent = hello.revision;
+            match self.shared.live.fanout().missed(hello.revision, digest.as_ref()) {
+                Missed::Resources(changed) => self.send_delta(state, &changed).await?,
+                Missed::Contradicted => self.send_snapshot(state).await?,
+                Missed::TooMuch => self.send_from_log(state, hello.revision).await?,
+            }
+        } else {
+            self.send_snapshot(state).await?;
+        }
+        let cluster = v1::Cluster { live_nodes: *self.live_nodes.borrow_and_update() };
+        let welcome = v1::Welcome {
+            epoch,
+            credential_key: self.shared.keys.credential_key().to_vec().into(),
+            heartbeat_seconds: u32::try_from(HEARTBEAT.as_secs()).unwrap_or(u32::MAX),
+            cluster: Some(cluster),
+        };
+        Ok(v1::ControlMessage { message: Some(Down::Welcome(welcome)) })
+    }
+
+    /// For a stream that was too slow.
+    async fn catch_up(&mut self) -> Result<(), Status> {
+        let state = self.shared.live.state();
+        if state.revision() <= self.sent {
+            return Ok(());
+        }
+        match self.shared.live.fanout().missed(self.sent, None) {
+            Missed::Resources(changed) => self.send_delta(state, &changed).await,
+            Missed::TooMuch | Missed::Contradicted => self.send_snapshot(state).await,
+        }
+    }
+
+    /// For a node that comes back after more than is kept in memory, such as a new start of this process.
+    async fn send_from_log(&mut self, state: Arc<LiveState>, from: u64) -> Result<(), Status> {
+        let limit = self.shared.live.fanout().tail_resources();
+        match changed_since(&self.shared.store, from, state.revision(), limit).await {
+            Some(changed) => self.send_delta(state, &changed).await,
+            None => self.send_snapshot(state).await,
+        }
+    }
+
+    async fn send_delta(
+        &mut self,
+        state: Arc<LiveState>,
+        changed: &[ResourceId],
+    ) -> Result<(), Status> {
+        match message(delta(self.sent, changed, &state)) {
+            Some(message) => {
+                self.sent = state.revision();
+                self.pending.push_back(message);
+                self.shared.metrics.deltas_sent.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            None => self.send_snapshot(state).await,
+        }
+    }
+
+    async fn send_snapshot(&mut self, state: Arc<LiveState>) -> Result<(), Status> {
+        let fanout = self.shared.live.fanout();
+        let snapshot = self.shared.snapshots.get(state, |revision| fanout.covers(revision)).await;
+        let snapshot = snapshot.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "make a snapshot");
+            Status::unavailable("no snapshot could be made; try again")
+        })?;
+        self.sent = snapshot.revision;
+        self.pending.extend(snapshot.chunks.iter().cloned());
+        self.shared.metrics.snapshots_sent.fetch_add(1, Ordering::Relaxed);
+        // An older one may do; what came after it follows.
+        let newest = self.shared.live.state();
+        if newest.revision() > self.sent
+            && let Missed::Resources(changed) = self.shared.live.fanout().missed(self.sent, None)
+            && let Some(message) = message(delta(self.sent, &changed, &newest))
+        {
+            self.sent = newest.revision();
+            self.pending.push_back(message);
+        }
+        Ok(())
+    }
+}
+
+fn cluster_message(live_nodes: u32) -> v1::ControlMessage {
+    v1::ControlMessage { message: Some(Down::Cluster(v1::Cluster { live_nodes })) }
+}
+
+/// What the log says was changed after `from`; none where that is too much, or the log cannot be read.
+async fn changed_since(store: &Store, from: u64, to: u64, limit: usize) -> Option<Vec<ResourceId>> {
+    if to.saturating_sub(from) > u64::from(LOG_PAGE) {
+        return None;
+    }
+    let revisions = store.changes_after(from, LOG_PAGE).await.ok()?;
+    let mut changed = std::collections::BTreeSet::new();
+    for change in revisions.iter().flat_map(|revision| &revision.changes) {
+        changed.insert(id_of(&change.kind, &change.tenant, &change.name).ok()?);
+        if changed.len() > limit {
+            return None;
+        }
+    }
+    let is_whole = revisions.last().is_some_and(|last| last.number >= to);
+    is_whole.then(|| changed.into_iter().collect())
+}

@@ -1,0 +1,160 @@
+//! One connection of a client: which HTTP it speaks, how long it may be slow or idle, how it ends.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tollgate_model::gateway::Limits;
+
+/// The bounds in time, kept by a sweep over all connections.
+mod sweep;
+/// The client's stream, as hyper sees it.
+mod stream;
+
+pub use sweep::{Connections, SWEEP};
+
+use crate::core::Core;
+use crate::exchange::exchange;
+use crate::framing::{self, Guarded};
+use crate::peer::Peer;
+use stream::ClientStream;
+use sweep::{Order, State, UnderWay};
+
+/// What a client of HTTP/2 sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Runs hyper's tasks on the core that the connection is on.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// Serves a connection to its end.
+pub async fn serve(core: Rc<Core>, stream: TcpStream, address: SocketAddr) {
+    let limits = core.plan().gateway.limits.clone();
+    let Ok(is_http2) = tokio::time::timeout(limits.head_time.get(), begins_http2(&stream)).await else {
+        return;
+    };
+    let peer = Rc::new(Peer::new(address));
+    match is_http2 {
+        Ok(true) => serve_http2(core, peer, stream, &limits).await,
+        Ok(false) => serve_http1(core, peer, stream, &limits).await,
+        Err(_closed) => {}
+    }
+}
+
+/// Whether the client speaks HTTP/2 with prior knowledge (RFC 9113 §3.3). Looks without taking.
+async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut first = [0_u8; PREFACE.len()];
+    let mut known = 0;
+    loop {
+        let length = stream.peek(&mut first).await?;
+        let bytes = first.get(..length).unwrap_or_default();
+        if length == 0 || !PREFACE.starts_with(bytes) {
+            return Ok(false);
+        }
+        if length == PREFACE.len() {
+            return Ok(true);
+        }
+        if length == known {
+            // What has come stays readable: wait for more without spinning.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        known = length;
+    }
+}
+
+async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: &Limits) {
+    let guarded = Guarded::new(stream, framing_limits(limits));
+    let state = State::new(Some(guarded.watch()));
+    let _entered = core.connections.enter(&core, Arc::clone(&state));
+    let io = TokioIo::new(ClientStream::new(guarded, Arc::clone(&state), &core));
+    let service = service_fn(|request| counted(&core, &peer, &state, request));
+    let mut builder = http1::Builder::new();
+    // hyper's own bounds are 100 fields and some 400 KiB; asking for other numbers costs it an
+    // allocation a request.
+    if limits.headers > 100 {
+        builder.max_headers(usize::from(limits.headers));
+    }
+    if limits.head.bytes() > 256 * 1024 {
+        builder.max_buf_size(head_bytes(limits) * 2);
+    }
+    let connection = builder.serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let mut is_finishing = false;
+    std::future::poll_fn(|cx| {
+        if state.order(cx) == Order::Finish && !is_finishing {
+            is_finishing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+    .unwrap_or_else(|error| tracing::debug!(%error, "serve a connection"));
+}
+
+async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: &Limits) {
+    let state = State::new(None);
+    let _entered = core.connections.enter(&core, Arc::clone(&state));
+    let service = {
+        let (core, state) = (Rc::clone(&core), Arc::clone(&state));
+        service_fn(move |request| {
+            let (core, peer, state) = (Rc::clone(&core), Rc::clone(&peer), Arc::clone(&state));
+            async move { counted(&core, &peer, &state, request).await }
+        })
+    };
+    let connection = http2::Builder::new(LocalExecutor)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head.bytes()).unwrap_or(u32::MAX))
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(256 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut is_finishing = false;
+    std::future::poll_fn(|cx| {
+        if state.order(cx) != Order::Stay && !is_finishing {
+            is_finishing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+    .unwrap_or_else(|error| tracing::debug!(%error, "serve a connection"));
+}
+
+/// An exchange, counted as under way on its connection.
+async fn counted(
+    core: &Rc<Core>,
+    peer: &Rc<Peer>,
+    state: &Arc<State>,
+    request: Request<Incoming>,
+) -> Result<http::Response<crate::outgoing::ExchangeBody>, std::convert::Infallible> {
+    let _under_way = UnderWay::new(Arc::clone(state));
+    exchange(Rc::clone(core), Rc::clone(peer), request).await
+}
+
+fn head_bytes(limits: &Limits) -> usize {
+    usize::try_from(limits.head.bytes()).unwrap_or(usize::MAX / 4)
+}
+
+fn framing_limits(limits: &Limits) -> framing::Limits {
+    framing::Limits {
+        head_bytes: head_bytes(limits),
+        header_count: usize::from(limits.headers),
+        target_bytes: usize::try_from(limits.target.bytes()).unwrap_or(usize::MAX),
+    }
+}

@@ -1,0 +1,152 @@
+//! What can go wrong with a call that is not a policy's doing, and the one place where it becomes a
+//! status, a code and a sentence.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, Method, StatusCode, header};
+use tollgate_policy::Refusal;
+
+use crate::route::TargetFault;
+
+/// Why an exchange has no answer of the upstream's.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The request is malformed or can be read in two ways.
+    Malformed {
+        /// The stable code.
+        code: &'static str,
+        /// The status, a 4xx or 501 or 505.
+        status: StatusCode,
+        /// For the caller.
+        problem: &'static str,
+    },
+    /// The node has no configuration yet.
+    NotConfigured,
+    /// No route matched.
+    NoRoute,
+    /// A route matched in all but the method.
+    MethodNotAllowed {
+        /// The methods of those routes.
+        allow: Vec<Method>,
+    },
+    /// This node refuses what the route needs.
+    RouteUnavailable,
+    /// No connection to any endpoint that was tried.
+    Unreachable,
+    /// The endpoint gave up before its answer's head.
+    Reset,
+    /// No answer within the upstream's bounds.
+    TimedOut,
+    /// The node holds as many connections as it may.
+    Overloaded,
+    /// A policy refused.
+    Refused(Box<Refusal>),
+}
+
+/// Whose doing a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's.
+    Client,
+    /// A policy's decision.
+    Policy,
+    /// The upstream's.
+    Upstream,
+    /// This node's.
+    Tollgate,
+}
+
+impl Side {
+    /// As it stands in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+            Self::Tollgate => "tollgate",
+        }
+    }
+}
+
+impl From<TargetFault> for Fault {
+    fn from(fault: TargetFault) -> Self {
+        Self::Malformed {
+            code: fault.code,
+            status: StatusCode::BAD_REQUEST,
+            problem: fault.problem,
+        }
+    }
+}
+
+impl Fault {
+    /// Whose doing it is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Malformed { .. } | Self::NoRoute | Self::MethodNotAllowed { .. } => Side::Client,
+            Self::Refused(_) => Side::Policy,
+            Self::Unreachable | Self::Reset | Self::TimedOut => Side::Upstream,
+            Self::NotConfigured | Self::RouteUnavailable | Self::Overloaded => Side::Tollgate,
+        }
+    }
+
+    /// What is answered: the one place where a fault becomes a status.
+    #[must_use]
+    pub fn into_refusal(self) -> Refusal {
+        let refusal = |status: StatusCode, code: &'static str, detail: &'static str| {
+            Refusal { status, code, detail: Cow::Borrowed(detail), headers: Vec::new() }
+        };
+        match self {
+            Self::Malformed { code, status, problem } => refusal(status, code, problem),
+            Self::NotConfigured => refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_configured",
+                "the gateway has not received its configuration yet",
+            )
+            .with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::NoRoute => {
+                refusal(StatusCode::NOT_FOUND, "no_route", "no API is published at this host and path")
+            }
+            Self::MethodNotAllowed { allow } => {
+                let names: Vec<&str> = allow.iter().map(Method::as_str).collect();
+                let refused = refusal(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "the API does not offer this method here",
+                );
+                match HeaderValue::from_str(&names.join(", ")) {
+                    Ok(value) => refused.with(header::ALLOW, value),
+                    Err(_) => refused,
+                }
+            }
+            Self::RouteUnavailable => refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "route_unavailable",
+                "the gateway cannot run this API's configuration",
+            ),
+            Self::Unreachable => refusal(
+                StatusCode::BAD_GATEWAY,
+                "upstream_unreachable",
+                "no server of this API could be reached",
+            ),
+            Self::Reset => refusal(
+                StatusCode::BAD_GATEWAY,
+                "upstream_reset",
+                "the server of this API ended the connection before it answered",
+            ),
+            Self::TimedOut => refusal(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "the server of this API did not answer in time",
+            ),
+            Self::Overloaded => refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "the gateway holds as many connections as it may",
+            )
+            .with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::Refused(refusal) => *refusal,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Header fields that belong to one hop only, on the way in and on the way out (RFC 9110 §7.6.1).
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+const OF_ONE_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    PROXY_CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Takes off what is for this hop only. `te: trailers` stays: gRPC servers ask for it.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have none: one pass that only looks.
+    if !headers.keys().any(is_of_one_hop) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| !is_end_to_end(name))
+        .collect();
+    let takes_trailers = headers.get(TE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    for name in named.iter().chain(&OF_ONE_HOP) {
+        headers.remove(name);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+fn is_of_one_hop(name: &HeaderName) -> bool {
+    // By length first: it tells nearly all others apart without a comparison of texts.
+    match name.as_str().len() {
+        2 => *name == TE,
+        7 => *name == UPGRADE || *name == TRAILER,
+        10 => *name == CONNECTION || *name == KEEP_ALIVE,
+        16 => *name == PROXY_CONNECTION,
+        17 => *name == TRANSFER_ENCODING,
+        18 => *name == PROXY_AUTHENTICATE,
+        19 => *name == PROXY_AUTHORIZATION,
+        _ => false,
+    }
+}
+
+/// What `connection` may not name: a client could take the gateway's own fields off with it.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("x-forwarded-")
+        || matches!(
+            text,
+            "host" | "forwarded" | "via" | "x-request-id" | "authorization" | "content-length" | "content-type" | "cache-control"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(entries: &[(&str, &str)]) -> HeaderMap {
+        entries
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn fields_of_one_hop_and_those_that_connection_names_go() {
+        let mut fields = headers(&[
+            ("connection", "keep-alive, X-Mine"),
+            ("keep-alive", "timeout=5"),
+            ("x-mine", "1"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut fields);
+        assert_eq!(fields.len(), 1);
+        assert!(fields.contains_key("accept"));
+    }
+
+    #[test]
+    fn te_trailers_stays_and_other_te_goes() {
+        let mut fields = headers(&[("te", "trailers")]);
+        remove_hop_by_hop(&mut fields);
+        assert_eq!(fields["te"], "trailers");
+        let mut fields = headers(&[("te", "gzip")]);
+        remove_hop_by_hop(&mut fields);
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn connection_cannot_take_off_what_the_gateway_says() {
+        let mut fields = headers(&[("connection", "x-forwarded-for, host, authorization"), ("x-forwarded-for", "1.1.1.1"), ("host", "a")]);
+        remove_hop_by_hop(&mut fields);
+        assert!(fields.contains_key("x-forwarded-for") && fields.contains_key("host"));
+    }
+}

@@ -1,0 +1,118 @@
+//! A request on its way to its upstream, and the head of the answer on its way back: what each
+//! hop adds and takes off.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::Instant;
+use tollgate_policy::Body;
+
+use crate::arrival::{Arrival, Below};
+use crate::core::Core;
+use crate::fault::Fault;
+use crate::fields;
+use crate::outgoing::Rest;
+use crate::plan::{RouteEntry, Target};
+use crate::record::Record;
+use crate::request_id::X_REQUEST_ID;
+use crate::upstream::{self, OutgoingBody};
+
+const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 tollgate");
+const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
+const VIA_2: HeaderValue = HeaderValue::from_static("2.0 tollgate");
+
+/// The head of an upstream's answer, and what its body needs.
+pub struct Sent {
+    /// The answer, ready for the client but for what policies change.
+    pub response: Response<Incoming>,
+    /// What ends with its last byte.
+    pub rest: Rest,
+}
+
+/// The request's body as policies see it.
+#[must_use]
+pub fn request_body(incoming: Incoming) -> Body {
+    if incoming.is_end_stream() { Body::Empty } else { Body::stream(incoming.map_err(Into::into)) }
+}
+
+/// Sends a request to the upstream of its route.
+///
+/// # Errors
+///
+/// Why there is no answer.
+pub async fn forward(
+    core: &Core,
+    entry: &RouteEntry,
+    arrival: &Arrival,
+    request: Request<Body>,
+    record: &mut Record,
+) -> Result<Sent, Fault> {
+    let Target::Upstream(slot) = entry.target else { return Err(Fault::RouteUnavailable) };
+    let plan = record.plan.clone();
+    let Some(upstream) = plan.upstream(slot) else { return Err(Fault::RouteUnavailable) };
+
+    let (mut head, body) = request.into_parts();
+    tell_upstream(&mut head.headers, arrival, head.version, record);
+    if let Some(uri) = rewritten(entry, arrival) {
+        head.uri = uri;
+    }
+    let is_body_sent = Rc::new(Cell::new(body.is_end_stream()));
+    let body = if is_body_sent.get() {
+        OutgoingBody::empty()
+    } else {
+        let bytes = Rc::new(Cell::new(0));
+        record.request_bytes = Some(Rc::clone(&bytes));
+        OutgoingBody::new(body, bytes, Rc::clone(&is_body_sent), upstream.idle_timeout)
+    };
+
+    let started = Instant::now();
+    let request = Request::from_parts(head, body);
+    let answer = upstream::send(core, upstream, request, started, &mut record.attempts).await?;
+    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    record.upstream = Some((answer.authority, micros));
+
+    let mut response = answer.response;
+    clean_answer(&mut response);
+    let rest = Rest {
+        lease: answer.lease,
+        is_request_sent: is_body_sent,
+        idle_timeout: upstream.idle_timeout,
+        deadline: upstream.total_timeout.map(|total| started + total),
+    };
+    Ok(Sent { response, rest })
+}
+
+fn tell_upstream(headers: &mut HeaderMap, arrival: &Arrival, version: Version, record: &Record) {
+    fields::remove_hop_by_hop(headers);
+    // hyper has answered it with 100 already, once the body is asked for.
+    headers.remove(header::EXPECT);
+    let via = match version {
+        Version::HTTP_2 => VIA_2,
+        Version::HTTP_10 => VIA_1_0,
+        _ => VIA_1_1,
+    };
+    let is_trusted = record.client.is_some();
+    record.peer().tell(headers, arrival.host.clone(), is_trusted, via);
+    if let Some(host) = &arrival.host {
+        headers.entry(header::HOST).or_insert_with(|| host.clone());
+    }
+    headers.insert(X_REQUEST_ID, record.request_id.clone());
+}
+
+fn rewritten(entry: &RouteEntry, arrival: &Arrival) -> Option<Uri> {
+    let Below::Rewritten { whole, stripped } = &arrival.below_base else { return None };
+    let target = if entry.strips_base_path { stripped.as_ref().or(whole.as_ref()) } else { whole.as_ref() };
+    target.cloned().map(Uri::from)
+}
+
+fn clean_answer(response: &mut Response<Incoming>) {
+    // RFC 9112 §6.3: with both, the transfer coding counts, and the length is not to be passed on.
+    if response.headers().contains_key(header::TRANSFER_ENCODING) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    fields::remove_hop_by_hop(response.headers_mut());
+    *response.version_mut() = Version::HTTP_11;
+}

@@ -1,0 +1,363 @@
+//! Every metric: its name, unit, labels and their bounds. Each core counts for itself; who reads
+//! adds them up.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use tollgate_policy::policy::RouteFacts;
+
+use crate::ports::counters::Health;
+
+/// The most APIs that have series of their own on a core; the others share `_other`.
+const MAX_APIS: usize = 1_000;
+
+/// Upper bounds of the duration histogram, in microseconds.
+const BOUNDS_MICROS: [u64; 14] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000, 30_000_000,
+];
+
+/// A counter with one writer: plain loads and stores, no locked instruction.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds. Only the core that owns it may.
+    pub fn add(&self, number: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
+    }
+
+    /// What it holds.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one core counts of one API.
+#[derive(Default)]
+pub struct ApiCounters {
+    /// By the first digit of the status, from 1.
+    responses: [Counter; 5],
+    buckets: [Counter; BOUNDS_MICROS.len() + 1],
+    duration_micros: Counter,
+    request_bytes: Counter,
+    response_bytes: Counter,
+}
+
+/// What one core counts.
+#[derive(Default)]
+pub struct CoreMetrics {
+    apis: Mutex<HashMap<u32, (ApiLabels, Arc<ApiCounters>)>>,
+    /// Connections taken.
+    pub connections_accepted: Counter,
+    /// Connections that ended.
+    pub connections_closed: Counter,
+    /// Connections refused for want of room.
+    pub connections_refused: Counter,
+    /// Connections given up for what the client sent.
+    pub framing_violations: Counter,
+    /// Connections made to upstreams.
+    pub upstream_connections: Counter,
+    /// Connections to upstreams that failed.
+    pub upstream_connect_failures: Counter,
+    /// Attempts after the first.
+    pub upstream_retries: Counter,
+    /// Exchanges that ended.
+    pub requests: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ApiLabels {
+    tenant: String,
+    api: String,
+}
+
+/// How an exchange ended, for counting.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// The status that was sent.
+    pub status: StatusCode,
+    /// From the request's head to the response's last byte.
+    pub duration_micros: u64,
+    /// Of the request's body.
+    pub request_bytes: u64,
+    /// Of the response's body.
+    pub response_bytes: u64,
+}
+
+/// The API counters that a core knows without asking; by the API's number.
+#[derive(Default)]
+pub struct KnownApis(RefCell<HashMap<u32, Arc<ApiCounters>, foldhash::fast::FixedState>>);
+
+impl CoreMetrics {
+    /// Counts an exchange. `facts` is none where no route was found.
+    pub fn count(&self, known: &KnownApis, facts: Option<(u32, &RouteFacts)>, outcome: Outcome) {
+        self.requests.add(1);
+        let number = facts.map_or(0, |(number, _)| number);
+        let mut known = known.0.borrow_mut();
+        let counters = known.entry(number).or_insert_with(|| self.register(number, facts));
+        counters.count(outcome);
+    }
+
+    fn register(&self, number: u32, facts: Option<(u32, &RouteFacts)>) -> Arc<ApiCounters> {
+        let mut apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, labels) = match facts {
+            Some((_, facts)) if apis.len() < MAX_APIS => (
+                number,
+                ApiLabels {
+                    tenant: facts.tenant.as_str().to_owned(),
+                    api: facts.api.as_str().to_owned(),
+                },
+            ),
+            Some(_) => (u32::MAX, ApiLabels { tenant: "_other".into(), api: "_other".into() }),
+            None => (0, ApiLabels { tenant: "_none".into(), api: "_none".into() }),
+        };
+        let (_, counters) = apis.entry(number).or_insert_with(|| (labels, Arc::default()));
+        Arc::clone(counters)
+    }
+}
+
+impl ApiCounters {
+    fn count(&self, outcome: Outcome) {
+        let class = usize::from(outcome.status.as_u16() / 100).saturating_sub(1);
+        if let Some(counter) = self.responses.get(class) {
+            counter.add(1);
+        }
+        let bucket = BOUNDS_MICROS.partition_point(|bound| *bound < outcome.duration_micros);
+        if let Some(counter) = self.buckets.get(bucket) {
+            counter.add(1);
+        }
+        self.duration_micros.add(outcome.duration_micros);
+        self.request_bytes.add(outcome.request_bytes);
+        self.response_bytes.add(outcome.response_bytes);
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    responses: [u64; 5],
+    buckets: [u64; BOUNDS_MICROS.len() + 1],
+    duration_micros: u64,
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, counters: &ApiCounters) {
+        for (sum, counter) in self.responses.iter_mut().zip(&counters.responses) {
+            *sum += counter.get();
+        }
+        for (sum, counter) in self.buckets.iter_mut().zip(&counters.buckets) {
+            *sum += counter.get();
+        }
+        self.duration_micros += counters.duration_micros.get();
+        self.request_bytes += counters.request_bytes.get();
+        self.response_bytes += counters.response_bytes.get();
+    }
+}
+
+/// Connections that are open now, over all cores.
+#[must_use]
+pub fn open_connections(cores: &[Arc<CoreMetrics>]) -> u64 {
+    let sum = |pick: fn(&CoreMetrics) -> &Counter| cores.iter().map(|core| pick(core).get()).sum::<u64>();
+    sum(|core| &core.connections_accepted).saturating_sub(sum(|core| &core.connections_closed))
+}
+
+/// Exchanges that have ended, over all cores.
+#[must_use]
+pub fn requests(cores: &[Arc<CoreMetrics>]) -> u64 {
+    cores.iter().map(|core| core.requests.get()).sum()
+}
+
+/// What is known of the node beside its cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeFacts {
+    /// Since it started.
+    pub uptime: Duration,
+    /// Memory in use.
+    pub resident_bytes: u64,
+    /// The configuration that it runs.
+    pub revision: u64,
+    /// Whether it hears its control plane.
+    pub is_connected: bool,
+    /// Whether the configuration cannot be kept on disk.
+    pub is_disk_failing: bool,
+    /// Access log lines that could not be written.
+    pub dropped_log_lines: u64,
+    /// How the counters are.
+    pub counters: Health,
+}
+
+/// All of it in the Prometheus text format, version 0.0.4.
+#[must_use]
+pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
+    let mut text = String::new();
+    render_node(&mut text, node);
+    let plain: [(&str, &str, &str, fn(&CoreMetrics) -> &Counter); 7] = [
+        ("tollgate_connections_accepted_total", "counter", "Connections taken.", |core| &core.connections_accepted),
+        ("tollgate_connections_closed_total", "counter", "Connections that ended.", |core| &core.connections_closed),
+        ("tollgate_connections_refused_total", "counter", "Connections refused for want of room.", |core| &core.connections_refused),
+        ("tollgate_framing_violations_total", "counter", "Connections given up for malformed or ambiguous messages.", |core| &core.framing_violations),
+        ("tollgate_upstream_connections_total", "counter", "Connections made to upstreams.", |core| &core.upstream_connections),
+        ("tollgate_upstream_connect_failures_total", "counter", "Connections to upstreams that failed.", |core| &core.upstream_connect_failures),
+        ("tollgate_upstream_retries_total", "counter", "Attempts after the first.", |core| &core.upstream_retries),
+    ];
+    for (name, kind, help, pick) in plain {
+        let sum: u64 = cores.iter().map(|core| pick(core).get()).sum();
+        header(&mut text, name, kind, help);
+        line(&mut text, name, "", sum);
+    }
+    header(&mut text, "tollgate_connections_open", "gauge", "Connections that are open now.");
+    line(&mut text, "tollgate_connections_open", "", open_connections(cores));
+    render_apis(&mut text, &sums(cores));
+    text
+}
+
+fn render_node(text: &mut String, node: &NodeFacts) {
+    let counters = &node.counters;
+    let rows: [(&str, &str, &str, u64); 10] = [
+        ("tollgate_uptime_seconds", "gauge", "Since the node started.", node.uptime.as_secs()),
+        ("tollgate_resident_bytes", "gauge", "Memory in use.", node.resident_bytes),
+        ("tollgate_revision", "gauge", "The configuration that the node runs.", node.revision),
+        ("tollgate_control_plane_connected", "gauge", "1 while the node hears its control plane.", u64::from(node.is_connected)),
+        ("tollgate_disk_failing", "gauge", "1 while the configuration cannot be kept on disk.", u64::from(node.is_disk_failing)),
+        ("tollgate_access_log_dropped_lines_total", "counter", "Access log lines that could not be written.", node.dropped_log_lines),
+        ("tollgate_limits_shared", "gauge", "1 while limits are shared through Redis.", u64::from(counters.is_shared)),
+        ("tollgate_redis_calls_total", "counter", "Calls of Redis.", counters.calls),
+        ("tollgate_redis_failures_total", "counter", "Calls of Redis that failed or took too long.", counters.failures),
+        ("tollgate_limit_fallbacks_total", "counter", "Decisions left to a limit's on_failure.", counters.fallbacks),
+    ];
+    for (name, kind, help, value) in rows {
+        header(text, name, kind, help);
+        line(text, name, "", value);
+    }
+}
+
+fn sums(cores: &[Arc<CoreMetrics>]) -> BTreeMap<ApiLabels, Sum> {
+    let mut sums: BTreeMap<ApiLabels, Sum> = BTreeMap::new();
+    for core in cores {
+        let apis = core.apis.lock().unwrap_or_else(PoisonError::into_inner);
+        for (labels, counters) in apis.values() {
+            sums.entry(labels.clone()).or_default().add(counters);
+        }
+    }
+    sums
+}
+
+fn render_apis(text: &mut String, sums: &BTreeMap<ApiLabels, Sum>) {
+    header(text, "tollgate_requests_total", "counter", "Requests answered, by API and first digit of the status.");
+    for (labels, sum) in sums {
+        for (class, number) in (1..).zip(sum.responses) {
+            if number > 0 {
+                let labels = format!("{},status=\"{class}xx\"", labels.text());
+                line(text, "tollgate_requests_total", &labels, number);
+            }
+        }
+    }
+    header(text, "tollgate_request_bytes_total", "counter", "Bytes of request bodies.");
+    for (labels, sum) in sums {
+        line(text, "tollgate_request_bytes_total", &labels.text(), sum.request_bytes);
+    }
+    header(text, "tollgate_response_bytes_total", "counter", "Bytes of response bodies.");
+    for (labels, sum) in sums {
+        line(text, "tollgate_response_bytes_total", &labels.text(), sum.response_bytes);
+    }
+    const DURATION: &str = "tollgate_request_duration_seconds";
+    header(text, DURATION, "histogram", "From a request's head to its response's last byte.");
+    for (labels, sum) in sums {
+        let labels = labels.text();
+        let mut count = 0;
+        for (i, number) in sum.buckets.iter().enumerate() {
+            count += number;
+            let bound = BOUNDS_MICROS.get(i).map_or("+Inf".to_owned(), |micros| seconds(*micros));
+            line(text, "tollgate_request_duration_seconds_bucket", &format!("{labels},le=\"{bound}\""), count);
+        }
+        line(text, "tollgate_request_duration_seconds_sum", &labels, seconds(sum.duration_micros));
+        line(text, "tollgate_request_duration_seconds_count", &labels, count);
+    }
+}
+
+impl ApiLabels {
+    fn text(&self) -> String {
+        // Names hold no character that the format would escape.
+        format!("tenant=\"{}\",api=\"{}\"", self.tenant, self.api)
+    }
+}
+
+fn header(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    let _ = if labels.is_empty() {
+        writeln!(text, "{name} {value}")
+    } else {
+        writeln!(text, "{name}{{{labels}}} {value}")
+    };
+}
+
+/// Microseconds as decimal seconds, exact.
+fn seconds(micros: u64) -> String {
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_model::{FromText, Name};
+
+    use super::*;
+
+    fn facts(api: &str) -> RouteFacts {
+        RouteFacts { tenant: Name::default_name(), api: Name::from_text(api).unwrap(), route: None }
+    }
+
+    fn outcome(status: u16, duration_micros: u64) -> Outcome {
+        Outcome {
+            status: StatusCode::from_u16(status).unwrap(),
+            duration_micros,
+            request_bytes: 1,
+            response_bytes: 2,
+        }
+    }
+
+    #[test]
+    fn cores_are_added_up_by_api() {
+        let cores: Vec<Arc<CoreMetrics>> = vec![Arc::default(), Arc::default()];
+        for core in &cores {
+            let known = KnownApis::default();
+            core.count(&known, Some((7, &facts("orders"))), outcome(200, 300));
+            core.count(&known, Some((7, &facts("orders"))), outcome(503, 40_000_000));
+            core.count(&known, None, outcome(404, 10));
+        }
+        let text = render(&cores, &NodeFacts::default());
+        for line in [
+            "tollgate_requests_total{tenant=\"default\",api=\"orders\",status=\"2xx\"} 2",
+            "tollgate_requests_total{tenant=\"_none\",api=\"_none\",status=\"4xx\"} 2",
+            "tollgate_request_duration_seconds_bucket{tenant=\"default\",api=\"orders\",le=\"0.0005\"} 2",
+            "tollgate_request_duration_seconds_bucket{tenant=\"default\",api=\"orders\",le=\"+Inf\"} 4",
+            "tollgate_request_duration_seconds_sum{tenant=\"default\",api=\"orders\"} 80.0006",
+            "tollgate_response_bytes_total{tenant=\"default\",api=\"orders\"} 8",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert_eq!(requests(&cores), 6);
+    }
+
+    #[test]
+    fn series_are_bounded() {
+        let core: Arc<CoreMetrics> = Arc::default();
+        let known = KnownApis::default();
+        for number in 1..1_500 {
+            core.count(&known, Some((number, &facts(&format!("a{number}")))), outcome(200, 1));
+        }
+        let text = render(&[core], &NodeFacts::default());
+        assert!(text.contains("tollgate_requests_total{tenant=\"_other\",api=\"_other\",status=\"2xx\"} 499"));
+    }
+}

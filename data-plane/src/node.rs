@@ -1,0 +1,278 @@
+//! A node as a whole: started in the order of what depends on what, and drained in the reverse.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+use tollgate_policy::ports::Counters;
+
+use crate::access_log::{self, AccessLog, Destination, Sink};
+use crate::admin::{self, StatusServer};
+use crate::core::Shared;
+use crate::listener::{Command, ListenError, Listeners};
+use crate::metrics::{self, CoreMetrics};
+use crate::plan::Configurator;
+use crate::ports::counters::{AddressError, NodeCounters};
+use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
+use crate::sync::{self, Load, SyncHandle};
+use crate::thread;
+
+/// A node that runs.
+pub struct Node {
+    address: SocketAddr,
+    sync: SyncHandle,
+    status: StatusServer,
+    counters: NodeCounters,
+    threads: Vec<JoinHandle<()>>,
+    log_writer: Option<JoinHandle<()>>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    drain_time: Duration,
+    // Held so that the channels to the threads stay open.
+    _listeners: Arc<Mutex<Listeners>>,
+}
+
+/// Why a node cannot start. The messages are for people.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address for calls cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The address for the status endpoints cannot be had.
+    #[error("listen on {address} for /live, /ready and /metrics; choose another address with --status")]
+    Status {
+        /// Which.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("open the access log; choose another place with --access-log")]
+    AccessLog(#[source] io::Error),
+    /// No configuration, and no way to get one.
+    #[error(transparent)]
+    Sync(#[from] sync::StartError),
+    /// The file of the join token is not there, or holds none.
+    #[error(transparent)]
+    JoinFile(#[from] JoinFileError),
+    /// The address of Redis cannot be read.
+    #[error("use the Redis that --redis names")]
+    Redis(#[from] AddressError),
+    /// The system gives no thread.
+    #[error("start a request thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Node {
+    /// Starts a node. What is not on the path of a call runs on `control`.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be had, by the flag that would change it.
+    pub fn start(settings: &Settings, control: &Handle) -> Result<Self, StartError> {
+        let settings = &settings.clone().with_join_file_read()?;
+        let cores = settings.worker_count().get();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..cores).map(|_| unbounded_channel()).unzip();
+        let listeners = Listeners::open(settings.listen, senders.clone())?;
+        let address = listeners.address();
+        let listeners = Arc::new(Mutex::new(listeners));
+        let (sink, log_writer) = open_log(&settings.access_log)?;
+        let metrics: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
+
+        let configurator = {
+            let listeners = Arc::clone(&listeners);
+            Configurator::new(
+                settings.gateway.clone(),
+                Box::new(move |gateway| {
+                    listeners.lock().unwrap_or_else(PoisonError::into_inner).follow(gateway)
+                }),
+            )
+        };
+        let plan = configurator.plan();
+        let sync = sync::start(settings, configurator, load_source(metrics.clone()), control)?;
+        let counters = match &settings.redis {
+            Some(address) => NodeCounters::with_redis(address.expose(), sync.live_nodes(), control)?,
+            None => NodeCounters::in_memory(),
+        };
+        let status = open_status(settings.status, &sync, &metrics, &counters, sink.clone(), control)?;
+
+        let shared = Arc::new(Shared {
+            plan,
+            counters: Arc::new(counters.clone()) as Arc<dyn Counters + Send + Sync>,
+            is_draining: AtomicBool::new(false),
+            loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
+        });
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let starting = Starting { shared, metrics, sink, senders, drain: &drain, stop: &stop };
+        let threads = starting.threads(receivers)?;
+        Ok(Self {
+            address,
+            sync,
+            status,
+            counters,
+            threads,
+            log_writer,
+            drain,
+            stop,
+            drain_time: settings.drain_time,
+            _listeners: listeners,
+        })
+    }
+
+    /// Where calls come in.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the status endpoints are.
+    #[must_use]
+    pub fn status_address(&self) -> SocketAddr {
+        self.status.address()
+    }
+
+    /// Whether it can carry calls.
+    #[must_use]
+    pub fn readiness(&self) -> Arc<sync::Readiness> {
+        self.sync.readiness()
+    }
+
+    /// Runs until `shutdown`, then drains: no new connections, calls under way may end within the
+    /// drain time, records are written.
+    pub async fn run(self, shutdown: CancellationToken) {
+        shutdown.cancelled().await;
+        tracing::info!(drain_time_ms = self.drain_time.as_millis(), "draining");
+        self.sync.readiness().set_draining();
+        self.drain.cancel();
+        let stop = self.stop.clone();
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A thread that panicked has nothing left to drain.
+                let _ = thread.join();
+            }
+        });
+        tokio::pin!(joined);
+        if tokio::time::timeout(self.drain_time, &mut joined).await.is_err() {
+            tracing::warn!("the drain time is over; calls under way are cut off");
+            stop.cancel();
+            let _ = joined.await;
+        }
+        self.counters.give_back().await;
+        self.sync.shutdown().await;
+        self.status.shutdown().await;
+        if let Some(writer) = self.log_writer {
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+struct Starting<'a> {
+    shared: Arc<Shared>,
+    metrics: Vec<Arc<CoreMetrics>>,
+    sink: Option<Sink>,
+    senders: Vec<UnboundedSender<Command>>,
+    drain: &'a CancellationToken,
+    stop: &'a CancellationToken,
+}
+
+impl Starting<'_> {
+    fn threads(
+        self,
+        receivers: Vec<UnboundedReceiver<Command>>,
+    ) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let mut threads = Vec::with_capacity(receivers.len());
+        for ((index, commands), metrics) in (0..).zip(receivers).zip(self.metrics) {
+            let start = thread::Start {
+                index,
+                shared: Arc::clone(&self.shared),
+                metrics,
+                access_log: AccessLog::new(self.sink.clone()),
+                commands,
+                threads: self.senders.clone(),
+                drain: self.drain.clone(),
+                stop: self.stop.clone(),
+            };
+            threads.push(thread::spawn(start).map_err(StartError::Thread)?);
+        }
+        Ok(threads)
+    }
+}
+
+type LogParts = (Option<Sink>, Option<JoinHandle<()>>);
+
+fn open_log(setting: &AccessLogSetting) -> Result<LogParts, StartError> {
+    let destination = match setting {
+        AccessLogSetting::Off => return Ok((None, None)),
+        AccessLogSetting::Stdout => Destination::StandardOutput,
+        AccessLogSetting::File(path) => Destination::File(path.clone()),
+    };
+    let (sink, writer) = access_log::start(destination).map_err(StartError::AccessLog)?;
+    Ok((Some(sink), Some(writer)))
+}
+
+fn open_status(
+    address: SocketAddr,
+    sync: &SyncHandle,
+    cores: &[Arc<CoreMetrics>],
+    counters: &NodeCounters,
+    sink: Option<Sink>,
+    control: &Handle,
+) -> Result<StatusServer, StartError> {
+    let (cores, counters, readiness) = (cores.to_vec(), counters.clone(), sync.readiness());
+    let started = Instant::now();
+    let render = move || {
+        let node = metrics::NodeFacts {
+            uptime: started.elapsed(),
+            resident_bytes: resident_bytes(),
+            revision: readiness.revision(),
+            is_connected: readiness.is_connected(),
+            is_disk_failing: readiness.is_disk_failing(),
+            dropped_log_lines: sink.as_ref().map_or(0, Sink::dropped_lines),
+            counters: counters.health(),
+        };
+        metrics::render(&cores, &node)
+    };
+    admin::start(address, sync, Arc::new(render), control)
+        .map_err(|source| StartError::Status { address, source })
+}
+
+fn load_source(cores: Vec<Arc<CoreMetrics>>) -> sync::LoadSource {
+    Arc::new(move || Load {
+        open_connections: metrics::open_connections(&cores),
+        requests_total: metrics::requests(&cores),
+        resident_bytes: resident_bytes(),
+    })
+}
+
+/// The memory that the process has in use; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE_BYTES
+}
+
+/// Waits for the signal to stop: SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// Where signals cannot be waited for.
+pub async fn signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

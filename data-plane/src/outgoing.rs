@@ -1,0 +1,205 @@
+//! The answer on its way to the client: counted, bounded in time, and with all that ends with its
+//! last byte.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use tollgate_policy::body::BodyError;
+use tollgate_policy::chain::Carries;
+use tollgate_policy::{Body, End};
+
+use crate::record::Record;
+use crate::request_id::X_REQUEST_ID;
+use crate::upstream::Lease;
+
+/// The bytes of an answer.
+pub enum Inner {
+    /// As the upstream sends them.
+    Incoming(Incoming),
+    /// As policies or the gateway made them.
+    Body(Body),
+}
+
+impl Inner {
+    /// The same as policies see it.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        match self {
+            Self::Body(body) => body,
+            Self::Incoming(incoming) if incoming.is_end_stream() => Body::Empty,
+            Self::Incoming(incoming) => Body::stream(incoming.map_err(Into::into)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Body(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Body(body) => body.is_end_stream(),
+        }
+    }
+}
+
+/// What an answer of an upstream's holds until its last byte.
+pub struct Rest {
+    /// The connection it comes from.
+    pub lease: Lease,
+    /// Whether the request's body went out whole; else the connection cannot be used again.
+    pub is_request_sent: Rc<Cell<bool>>,
+    /// The longest wait between two pieces.
+    pub idle_timeout: Duration,
+    /// When the whole exchange must be over.
+    pub deadline: Option<Instant>,
+}
+
+/// The body of an answer.
+pub struct ExchangeBody {
+    inner: Inner,
+    ending: Box<Ending>,
+}
+
+/// All that ends with an exchange: at its last byte, or when it is given up before.
+pub struct Ending {
+    /// What is known of it.
+    pub record: Record,
+    /// What its policies wait for.
+    pub carries: Carries,
+    rest: Option<Rest>,
+    /// None while no answer has begun.
+    status: Option<StatusCode>,
+    wait: Option<Pin<Box<Sleep>>>,
+    is_over: bool,
+}
+
+/// What nginx writes for a client that went away before its answer; in records alone.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The upstream stopped sending.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream sent nothing of its answer for too long")]
+pub struct UpstreamIdle;
+
+impl Ending {
+    /// Begins with the exchange.
+    #[must_use]
+    pub fn new(record: Record) -> Self {
+        let carries = Carries::default();
+        Self { record, carries, rest: None, status: None, wait: None, is_over: false }
+    }
+
+    /// Ties an answer to what ends with it.
+    pub fn finish_when_sent(
+        mut self: Box<Self>,
+        mut response: Response<Inner>,
+        rest: Option<Rest>,
+    ) -> Response<ExchangeBody> {
+        response.headers_mut().insert(X_REQUEST_ID, self.record.request_id.clone());
+        self.status = Some(response.status());
+        self.rest = rest;
+        response.map(|inner| ExchangeBody { inner, ending: self })
+    }
+
+    /// Ends the exchange, once.
+    fn end(&mut self, is_complete: bool) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        if let Some(rest) = self.rest.take()
+            && is_complete
+            && rest.is_request_sent.get()
+        {
+            rest.lease.give_back(self.record.core().coarse_now.get());
+        }
+        let given_up = StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = self.status.unwrap_or(given_up);
+        self.record.finish(status, is_complete);
+        if let Some(entry) = self.record.slot.and_then(|slot| self.record.plan.entry(slot)) {
+            let carries = std::mem::take(&mut self.carries);
+            entry.chain.on_end(carries, &End { status, is_complete });
+        }
+    }
+
+    /// Ready when the upstream has been silent for too long, or the exchange has lasted too long.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(rest) = &self.rest else { return Poll::Pending };
+        let wait = self.wait.get_or_insert_with(|| {
+            let idle = Instant::now() + rest.idle_timeout;
+            Box::pin(tokio::time::sleep_until(rest.deadline.map_or(idle, |end| end.min(idle))))
+        });
+        wait.as_mut().poll(cx)
+    }
+}
+
+impl Drop for Ending {
+    /// The client went away.
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+impl http_body::Body for ExchangeBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = this.inner.poll(cx);
+        let ending = &mut this.ending;
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                ending.record.response_bytes += u64::try_from(length).unwrap_or(0);
+                ending.wait = None;
+                if this.inner.is_over() {
+                    ending.end(true);
+                }
+            }
+            Poll::Ready(None) => ending.end(true),
+            Poll::Ready(Some(Err(_))) => ending.end(false),
+            Poll::Pending => {
+                if ending.poll_wait(cx).is_ready() {
+                    ending.end(false);
+                    return Poll::Ready(Some(Err(Box::new(UpstreamIdle))));
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Incoming(incoming) => incoming.size_hint(),
+            Inner::Body(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ExchangeBody {
+    /// Complete where there was nothing (more) to ask for, else the client went away.
+    fn drop(&mut self) {
+        let is_complete = self.inner.is_over();
+        self.ending.end(is_complete);
+    }
+}

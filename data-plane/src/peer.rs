@@ -1,0 +1,156 @@
+//! Facts of one connection's other end, and what upstreams are told of it.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tollgate_model::gateway::Network;
+use tollgate_policy::policy::Client;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+/// The other end of a connection.
+pub struct Peer {
+    /// As the socket says.
+    pub client: Client,
+    address_field: HeaderValue,
+    /// `for=` of [RFC 7239 §4], ready to be written.
+    forwarded_for: Box<str>,
+    /// The newest `forwarded` field and the host that it names: connections seldom change hosts.
+    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+}
+
+impl Peer {
+    /// The peer of a connection.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        let ip = address.ip().to_canonical();
+        let text = ip.to_string();
+        let forwarded_for = if ip.is_ipv6() { format!("for=\"[{text}]\"") } else { format!("for={text}") };
+        Self {
+            // The text of an address is visible ASCII.
+            address_field: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
+            client: Client { address: ip, address_text: text.into_boxed_str() },
+            forwarded_for: forwarded_for.into_boxed_str(),
+            forwarded: RefCell::new(None),
+        }
+    }
+
+    /// The client behind trusted proxies: the last address of `x-forwarded-for` that is not
+    /// trusted itself. None where the peer is not trusted: then it is the client.
+    #[must_use]
+    pub fn client_behind(&self, headers: &HeaderMap, trusted: &[Network]) -> Option<Client> {
+        let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.0.contains(ip));
+        if trusted.is_empty() || !is_trusted(&self.client.address) {
+            return None;
+        }
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            for text in value.to_str().ok()?.split(',') {
+                addresses.push(text.trim().parse::<IpAddr>().ok()?.to_canonical());
+            }
+        }
+        let address = addresses.iter().rev().find(|ip| !is_trusted(ip)).or(addresses.first())?;
+        Some(Client { address: *address, address_text: address.to_string().into_boxed_str() })
+    }
+
+    /// Writes what the upstream is told: `x-forwarded-*`, `forwarded` (RFC 7239) and `via`
+    /// (RFC 9110 §7.6.3). What an untrusted peer said of itself goes; a trusted one's is continued.
+    pub fn tell(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, is_trusted: bool, via: HeaderValue) {
+        if is_trusted {
+            self.continue_list(headers);
+        } else {
+            headers.insert(X_FORWARDED_FOR, self.address_field.clone());
+            headers.insert(X_FORWARDED_PROTO, HTTP);
+        }
+        if let Some(host) = host {
+            let forwarded = self.forwarded(&host);
+            if is_trusted && headers.contains_key(header::FORWARDED) {
+                headers.append(header::FORWARDED, forwarded);
+            } else {
+                headers.insert(header::FORWARDED, forwarded);
+            }
+            if !is_trusted || !headers.contains_key(&X_FORWARDED_HOST) {
+                headers.insert(X_FORWARDED_HOST, host);
+            }
+        }
+        headers.append(header::VIA, via);
+    }
+
+    fn continue_list(&self, headers: &mut HeaderMap) {
+        let mut list: Vec<u8> = Vec::new();
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            list.extend_from_slice(value.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(self.address_field.as_bytes());
+        if let Ok(value) = HeaderValue::from_bytes(&list) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
+    }
+
+    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+        if let Some((known, forwarded)) = &*self.forwarded.borrow()
+            && known == host
+        {
+            return forwarded.clone();
+        }
+        let quoted = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
+        let text = format!("{};host=\"{quoted}\";proto=http", self.forwarded_for);
+        let forwarded = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("for=unknown"));
+        *self.forwarded.borrow_mut() = Some((host.clone(), forwarded.clone()));
+        forwarded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(entries: &[(HeaderName, &str)]) -> HeaderMap {
+        entries.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    fn networks(texts: &[&str]) -> Vec<Network> {
+        use tollgate_model::FromText;
+        texts.iter().map(|text| Network::from_text(text).unwrap()).collect()
+    }
+
+    fn peer(address: &str) -> Peer {
+        Peer::new(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_untrusted_peers_word_about_itself_is_replaced() {
+        let mut fields = headers(&[(X_FORWARDED_FOR, "1.2.3.4"), (header::FORWARDED, "for=1.2.3.4")]);
+        let host = HeaderValue::from_static("api.test");
+        peer("192.0.2.7:1").tell(&mut fields, Some(host), false, HeaderValue::from_static("1.1 tollgate"));
+        assert_eq!(fields[X_FORWARDED_FOR], "192.0.2.7");
+        assert_eq!(fields[header::FORWARDED], "for=192.0.2.7;host=\"api.test\";proto=http");
+        assert_eq!(fields[X_FORWARDED_HOST], "api.test");
+        assert_eq!(fields[header::VIA], "1.1 tollgate");
+    }
+
+    #[test]
+    fn a_trusted_peers_list_is_continued() {
+        let mut fields = headers(&[(X_FORWARDED_FOR, "1.2.3.4"), (X_FORWARDED_PROTO, "https")]);
+        peer("10.0.0.1:1").tell(&mut fields, None, true, HeaderValue::from_static("1.1 tollgate"));
+        assert_eq!(fields[X_FORWARDED_FOR], "1.2.3.4, 10.0.0.1");
+        assert_eq!(fields[X_FORWARDED_PROTO], "https");
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_not_trusted() {
+        let trusted = networks(&["10.0.0.0/8"]);
+        let fields = headers(&[(X_FORWARDED_FOR, "6.6.6.6, 203.0.113.9, 10.0.0.2")]);
+        let client = peer("10.0.0.1:1").client_behind(&fields, &trusted).unwrap();
+        assert_eq!(&*client.address_text, "203.0.113.9");
+        assert!(peer("192.0.2.7:1").client_behind(&fields, &trusted).is_none());
+        let broken = headers(&[(X_FORWARDED_FOR, "not an address")]);
+        assert!(peer("10.0.0.1:1").client_behind(&broken, &trusted).is_none());
+    }
+}

@@ -1,0 +1,170 @@
+//! One API as it is run: its chains put together, its targets looked up.
+
+use std::sync::Arc;
+
+use tollgate_model::api::Api;
+use tollgate_model::host::HostPattern;
+use tollgate_model::path::BasePath;
+use tollgate_model::{FromText, Kind, Name, ResourceId, Spec};
+use tollgate_policy::chain::Chain;
+use tollgate_policy::check::{Attached, Item};
+use tollgate_policy::policies::AnyPolicy;
+use tollgate_policy::policy::RouteFacts;
+use tollgate_policy::set::{Hosts, Set};
+use tollgate_policy::Checked;
+
+use super::{RouteEntry, Slot, Target};
+
+/// Where an API is found, and its routes in their order; an API without routes has one.
+pub(super) struct BuiltApi {
+    /// None: any host. Some and empty: nowhere.
+    pub(super) hosts: Option<Vec<HostPattern>>,
+    pub(super) base_path: BasePath,
+    pub(super) entries: Vec<RouteEntry>,
+}
+
+/// What building an API looks up.
+pub(super) struct Builder<'a> {
+    pub(super) set: &'a Set,
+    pub(super) gateway: &'a Name,
+    pub(super) upstream_slot: &'a dyn Fn(&ResourceId) -> Option<Slot>,
+}
+
+impl Builder<'_> {
+    /// None where the API is another gateway's.
+    pub(super) fn api(&self, checked: &Checked, api: &Api, api_number: u32) -> Option<BuiltApi> {
+        if api.gateway != *self.gateway {
+            return None;
+        }
+        let tenant = &checked.id.tenant;
+        let hosts = match self.set.hosts_of(tenant, api) {
+            Hosts::Any => None,
+            Hosts::These(hosts) => Some(hosts.to_vec()),
+        };
+        let is_whole = self.has_what_policies_need(checked);
+        let entry = |route: Option<&tollgate_model::route::Route>, own: &Attached| RouteEntry {
+            facts: RouteFacts {
+                tenant: tenant.clone(),
+                api: checked.id.name.clone(),
+                route: route.map(|route| route.name.clone()),
+            },
+            chain: self.chain(checked, own),
+            target: if is_whole { self.target(tenant, api, route) } else { Target::Unavailable },
+            strips_base_path: api.strip_base_path,
+            api_number,
+        };
+        let none = Attached::new();
+        let entries = if api.routes.is_empty() {
+            vec![entry(None, &none)]
+        } else {
+            let own = checked.route_policies.iter().chain(std::iter::repeat(&none));
+            api.routes.iter().zip(own).map(|(route, own)| entry(Some(route), own)).collect()
+        };
+        Some(BuiltApi { hosts, base_path: api.base_path.clone(), entries })
+    }
+
+    /// Policies never run without what they name: an API whose policy set or secret this node had
+    /// to refuse is closed, not open.
+    fn has_what_policies_need(&self, checked: &Checked) -> bool {
+        let tenant = self.set.get(&ResourceId::of_tenant(&checked.id.tenant));
+        let gateway = self.set.get(&ResourceId::of_gateway(self.gateway));
+        [Some(checked), tenant.map(|tenant| &**tenant), gateway.map(|gateway| &**gateway)]
+            .into_iter()
+            .flatten()
+            .flat_map(|checked| &checked.references)
+            .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
+            .all(|reference| self.set.get(&reference.to).is_some())
+    }
+
+    fn target(
+        &self,
+        tenant: &Name,
+        api: &Api,
+        route: Option<&tollgate_model::route::Route>,
+    ) -> Target {
+        let name = route.and_then(|route| route.upstream.as_ref()).or(api.upstream.as_ref());
+        let slot = name.and_then(|name| {
+            (self.upstream_slot)(&ResourceId::new(Kind::Upstream, tenant.clone(), name.clone()))
+        });
+        slot.map_or(Target::Unavailable, Target::Upstream)
+    }
+
+    /// Gateway, tenant, API, route: the outermost level first.
+    fn chain(&self, api: &Checked, route: &Attached) -> Chain {
+        let of = |id: ResourceId| {
+            self.set.get(&id).map(|checked| self.expand(&checked.policies)).unwrap_or_default()
+        };
+        let levels = [
+            of(ResourceId::of_gateway(self.gateway)),
+            of(ResourceId::of_tenant(&api.id.tenant)),
+            self.expand(&api.policies),
+            self.expand(route),
+        ];
+        Chain::assemble(levels.iter().map(Vec::as_slice))
+    }
+
+    /// A list with its sets written out.
+    pub(super) fn expand(&self, attached: &Attached) -> Vec<Arc<AnyPolicy>> {
+        let mut policies = Vec::with_capacity(attached.len());
+        for item in attached {
+            match item {
+                Item::Policy(policy) => policies.push(Arc::clone(policy)),
+                Item::Set(id) => {
+                    let set = self.set.get(id).map(|checked| checked.policies.as_slice());
+                    for item in set.unwrap_or_default() {
+                        // Sets do not hold sets: the check refused it.
+                        if let Item::Policy(policy) = item {
+                            policies.push(Arc::clone(policy));
+                        }
+                    }
+                }
+            }
+        }
+        policies
+    }
+}
+
+/// An API that this node refuses and has no earlier version of: as far as its place can be read, it
+/// answers 503 there, so that its calls do not fall to another API.
+pub(super) fn refused_api(
+    id: &ResourceId,
+    spec: &serde_json::Value,
+    gateway: &Name,
+    api_number: u32,
+) -> Option<BuiltApi> {
+    let text = |field: &str| spec.get(field).and_then(serde_json::Value::as_str);
+    if text("gateway").unwrap_or("default") != gateway.as_str() {
+        return None;
+    }
+    let base_path = BasePath::from_text(text("base_path")?).ok()?;
+    let hosts = match spec.get("hosts").and_then(serde_json::Value::as_array) {
+        None => None,
+        Some(hosts) if hosts.is_empty() => None,
+        Some(hosts) => Some(
+            hosts
+                .iter()
+                .filter_map(|host| HostPattern::from_text(host.as_str()?).ok())
+                .collect::<Vec<_>>(),
+        ),
+    };
+    // Only the default tenant answers for any host.
+    if hosts.is_none() && id.tenant != Name::default_name() {
+        return None;
+    }
+    let entry = RouteEntry {
+        facts: RouteFacts { tenant: id.tenant.clone(), api: id.name.clone(), route: None },
+        chain: Chain::default(),
+        target: Target::Unavailable,
+        strips_base_path: false,
+        api_number,
+    };
+    Some(BuiltApi { hosts, base_path, entries: vec![entry] })
+}
+
+/// The specification of a gateway; every default where it is not written.
+pub(super) fn gateway_of(set: &Set, name: &Name) -> tollgate_model::gateway::Gateway {
+    match set.get(&ResourceId::of_gateway(name)).map(|checked| &checked.spec) {
+        Some(Spec::Gateway(gateway)) => gateway.clone(),
+        _ => tollgate_model::gateway::Gateway::default(),
+    }
+}

@@ -1,0 +1,467 @@
+//! Receives resources, keeps out what cannot be run, and swaps plans. All of it is off the request
+//! path; the cost of a change follows what it touches.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tollgate_model::host::HostPattern;
+use tollgate_model::path::BasePath;
+use tollgate_model::upstream::Protocol;
+use tollgate_model::wire::{self, Digest};
+use tollgate_model::{Document, Issues, Kind, Name, ResourceId, Spec};
+use tollgate_policy::chain::Chain;
+use tollgate_policy::policy::Caller;
+use tollgate_policy::{Checked, Set};
+use tollgate_proto::v1;
+
+use super::build::{self, Builder, BuiltApi};
+use super::upstream::{EndpointId, UpstreamPlan};
+use super::{Plan, Slot, index};
+use crate::route::ApiRoutes;
+
+/// A change of what the node holds.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Whether `upserts` are all that there is.
+    pub is_whole: bool,
+    /// The revision after it.
+    pub revision: u64,
+    /// Written resources.
+    pub upserts: Vec<v1::Resource>,
+    /// Deleted resources.
+    pub removals: Vec<v1::ResourceId>,
+    /// When the newest of its revisions was committed; 0 where that is not known.
+    pub committed_unix_micros: u64,
+}
+
+/// Tries to listen where a gateway says, and reports what cannot be had.
+pub type Listen = Box<dyn FnMut(&tollgate_model::gateway::Gateway) -> Issues + Send>;
+
+/// Builds plans and swaps them in. Owned by the one task that receives the configuration.
+pub struct Configurator {
+    gateway: Name,
+    cell: Arc<ArcSwap<Plan>>,
+    plan: Plan,
+    held: HashMap<v1::ResourceId, v1::Resource>,
+    digest: Digest,
+    refused: HashMap<v1::ResourceId, Refused>,
+    set: Set,
+    placed: HashMap<ResourceId, Placed>,
+    upstream_slots: HashMap<ResourceId, Slot>,
+    free_entries: Vec<Slot>,
+    free_upstreams: Vec<Slot>,
+    endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
+    next_number: u32,
+    listen: Listen,
+}
+
+struct Refused {
+    version: u64,
+    issues: Issues,
+}
+
+/// Where an API stands in the plan.
+struct Placed {
+    hosts: Option<Vec<HostPattern>>,
+    base_path: BasePath,
+    slots: Vec<Slot>,
+    api_number: u32,
+}
+
+/// What an update makes it necessary to build anew.
+#[derive(Default)]
+struct Dirty {
+    apis: BTreeSet<ResourceId>,
+    upstreams: BTreeSet<ResourceId>,
+    credentials: BTreeSet<ResourceId>,
+    is_gateway: bool,
+}
+
+impl Configurator {
+    /// Begins with nothing, for the nodes of one gateway.
+    #[must_use]
+    pub fn new(gateway: Name, listen: Listen) -> Self {
+        let plan = Plan::empty();
+        Self {
+            gateway,
+            cell: Arc::new(ArcSwap::from_pointee(plan.clone())),
+            plan,
+            held: HashMap::new(),
+            digest: Digest::default(),
+            refused: HashMap::new(),
+            set: Set::default(),
+            placed: HashMap::new(),
+            upstream_slots: HashMap::new(),
+            free_entries: Vec::new(),
+            free_upstreams: Vec::new(),
+            endpoint_ids: HashMap::new(),
+            next_number: 0,
+            listen,
+        }
+    }
+
+    /// Where requests find the newest plan.
+    #[must_use]
+    pub fn plan(&self) -> Arc<ArcSwap<Plan>> {
+        Arc::clone(&self.cell)
+    }
+
+    /// The key under which API keys are hashed.
+    pub fn set_credential_key(&mut self, key: [u8; 32]) {
+        if self.plan.credential_key != key {
+            self.plan.credential_key = key;
+            self.cell.store(Arc::new(self.plan.clone()));
+        }
+    }
+
+    /// The revision that is live.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.plan.revision
+    }
+
+    /// The digest of everything held, refused resources included.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Everything held, for the disk.
+    pub fn resources(&self) -> impl Iterator<Item = &v1::Resource> {
+        self.held.values()
+    }
+
+    /// The resources that this node refuses, each with its reasons.
+    #[must_use]
+    pub fn rejections(&self) -> Vec<v1::Rejection> {
+        self.refused
+            .iter()
+            .map(|(id, refused)| v1::Rejection {
+                id: Some(id.clone()),
+                version: refused.version,
+                issues: wire::issues_to_wire(&refused.issues),
+            })
+            .collect()
+    }
+
+    /// Applies an update whole. What cannot be run is kept out and named; its last good version
+    /// stays, or its place answers 503. Returns when the new plan is live.
+    pub fn apply(&mut self, mut update: Update) {
+        if update.is_whole {
+            let kept: std::collections::HashSet<v1::ResourceId> =
+                update.upserts.iter().map(wire::id_of).collect();
+            update.removals = self.held.keys().filter(|id| !kept.contains(*id)).cloned().collect();
+        }
+        let mut dirty = Dirty::default();
+        for id in &update.removals {
+            self.remove(id, &mut dirty);
+        }
+        for resource in update.upserts {
+            self.upsert(resource, &mut dirty);
+        }
+        self.plan.revision = update.revision;
+        self.plan.is_complete |= update.is_whole;
+        self.rebuild(dirty);
+        self.cell.store(Arc::new(self.plan.clone()));
+    }
+
+    fn remove(&mut self, wire_id: &v1::ResourceId, dirty: &mut Dirty) {
+        if let Some(old) = self.held.remove(wire_id) {
+            self.digest.toggle(&old);
+        }
+        self.refused.remove(wire_id);
+        let Ok(id) = wire::id_from_wire(wire_id) else { return };
+        self.mark(&id, true, dirty);
+        self.forget_values(&id);
+        self.set.remove(&id);
+    }
+
+    fn upsert(&mut self, resource: v1::Resource, dirty: &mut Dirty) {
+        let wire_id = wire::id_of(&resource);
+        match self.held.get(&wire_id) {
+            Some(old) if old.version == resource.version && old.spec == resource.spec => return,
+            Some(old) => self.digest.toggle(old),
+            None => {}
+        }
+        self.digest.toggle(&resource);
+        let version = resource.version;
+        match read(&wire_id, &resource) {
+            Ok(checked) => {
+                self.refused.remove(&wire_id);
+                let id = checked.id.clone();
+                let is_new = self.set.get(&id).is_none();
+                self.forget_values(&id);
+                self.set.insert(Arc::new(checked));
+                self.remember_values(&id);
+                self.mark(&id, is_new, dirty);
+            }
+            Err(issues) => {
+                if let Ok(id) = wire::id_from_wire(&wire_id)
+                    && id.kind == Kind::Api
+                {
+                    dirty.apis.insert(id);
+                }
+                self.refused.insert(wire_id.clone(), Refused { version, issues });
+            }
+        }
+        self.held.insert(wire_id, resource);
+    }
+
+    /// Marks what depends on a resource. `is_presence_changed`: it came or went.
+    fn mark(&self, id: &ResourceId, is_presence_changed: bool, dirty: &mut Dirty) {
+        match id.kind {
+            Kind::Api => {
+                dirty.apis.insert(id.clone());
+            }
+            Kind::Upstream => {
+                dirty.upstreams.insert(id.clone());
+                if is_presence_changed {
+                    self.mark_referrers(id, dirty);
+                }
+            }
+            Kind::Credential => {
+                dirty.credentials.insert(id.clone());
+            }
+            Kind::Secret => {
+                if is_presence_changed {
+                    self.mark_referrers(id, dirty);
+                }
+            }
+            Kind::Tenant | Kind::PolicySet | Kind::Application => self.mark_referrers(id, dirty),
+            Kind::Gateway => {
+                if id.name == self.gateway {
+                    dirty.is_gateway = true;
+                }
+            }
+        }
+    }
+
+    fn mark_referrers(&self, id: &ResourceId, dirty: &mut Dirty) {
+        for referrer in self.set.referrers(id) {
+            match referrer.kind {
+                Kind::Api => {
+                    dirty.apis.insert(referrer.clone());
+                }
+                Kind::Credential => {
+                    dirty.credentials.insert(referrer.clone());
+                }
+                Kind::Gateway => dirty.is_gateway |= referrer.name == self.gateway,
+                // A set that a tenant or an application uses reaches what those reach. Nothing refers
+                // to a resource that refers back, so this ends.
+                Kind::Tenant | Kind::Application | Kind::PolicySet => self.mark_referrers(referrer, dirty),
+                Kind::Secret | Kind::Upstream => {}
+            }
+        }
+    }
+
+    fn forget_values(&mut self, id: &ResourceId) {
+        match self.set.get(id).map(|checked| &checked.spec) {
+            Some(Spec::Credential(credential)) => {
+                if let Some(hash) = credential.api_key.hash {
+                    self.plan.callers.remove_mut(&hash);
+                }
+            }
+            Some(Spec::Secret(_)) => {
+                self.plan.secrets.remove_mut(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn remember_values(&mut self, id: &ResourceId) {
+        if let Some(Spec::Secret(secret)) = self.set.get(id).map(|checked| &checked.spec) {
+            self.plan.secrets.insert_mut(id.clone(), secret.value.clone());
+        }
+    }
+
+    fn rebuild(&mut self, mut dirty: Dirty) {
+        if dirty.is_gateway {
+            let gateway = build::gateway_of(&self.set, &self.gateway);
+            self.listen_as(&gateway);
+            self.plan.gateway = Arc::new(gateway);
+            dirty.apis.extend(self.placed.keys().cloned());
+        }
+        for id in &dirty.upstreams {
+            self.place_upstream(id);
+        }
+        for id in &dirty.apis {
+            self.place_api(id);
+        }
+        for id in &dirty.credentials {
+            self.place_credential(id);
+        }
+    }
+
+    fn listen_as(&mut self, gateway: &tollgate_model::gateway::Gateway) {
+        let issues = (self.listen)(gateway);
+        let id = wire::id_to_wire(&ResourceId::of_gateway(&self.gateway));
+        let Some(held) = self.held.get(&id) else { return };
+        if issues.0.is_empty() {
+            self.refused.remove(&id);
+        } else {
+            self.refused.insert(id, Refused { version: held.version, issues });
+        }
+    }
+
+    fn place_upstream(&mut self, id: &ResourceId) {
+        let Some(checked) = self.set.get(id).cloned() else {
+            if let Some(slot) = self.upstream_slots.remove(id) {
+                self.free_upstreams.push(slot);
+            }
+            return;
+        };
+        let Spec::Upstream(spec) = &checked.spec else { return };
+        let known = self.upstream_slots.get(id).copied();
+        let number = known
+            .and_then(|slot| self.plan.upstream(slot).map(|upstream| upstream.number))
+            .unwrap_or_else(|| self.take_number());
+        let ids = &mut self.endpoint_ids;
+        let plan = Arc::new(UpstreamPlan::build(spec, number, |authority, protocol| {
+            let next = EndpointId(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            *ids.entry((Box::from(authority), protocol)).or_insert(next)
+        }));
+        let slot = known.or_else(|| self.free_upstreams.pop());
+        match slot {
+            Some(slot) => {
+                self.plan.upstreams.set_mut(index(slot), plan);
+                self.upstream_slots.insert(id.clone(), slot);
+            }
+            None => {
+                let slot = u32::try_from(self.plan.upstreams.len()).unwrap_or(u32::MAX);
+                self.plan.upstreams.push_back_mut(plan);
+                self.upstream_slots.insert(id.clone(), slot);
+            }
+        }
+    }
+
+    fn place_api(&mut self, id: &ResourceId) {
+        let old = self.placed.remove(id);
+        let api_number = match &old {
+            Some(placed) => placed.api_number,
+            None => self.take_number(),
+        };
+        let built = self.build_api(id, api_number);
+        if let Some(old) = old {
+            self.take_out(id, &old);
+        }
+        let Some((built, routes_of)) = built else { return };
+        let BuiltApi { hosts, base_path, entries } = built;
+        if hosts.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        let mut slots = Vec::with_capacity(entries.len());
+        for entry in entries {
+            slots.push(self.put_entry(Arc::new(entry)));
+        }
+        let routes = match routes_of.as_deref().map(|checked| &checked.spec) {
+            Some(Spec::Api(api)) => {
+                ApiRoutes::build(api, |_, i| slots.get(i).copied().unwrap_or(Slot::MAX))
+            }
+            _ => everything_below(&base_path, slots.first().copied().unwrap_or(Slot::MAX)),
+        };
+        self.plan.routes.insert(id, hosts.as_deref().unwrap_or_default(), &base_path, &Arc::new(routes));
+        self.placed.insert(id.clone(), Placed { hosts, base_path, slots, api_number });
+    }
+
+    /// The API as it is run, with what its routes are read from: the last good version, or nothing
+    /// for one that is refused and never was good.
+    fn build_api(
+        &self,
+        id: &ResourceId,
+        api_number: u32,
+    ) -> Option<(BuiltApi, Option<Arc<Checked>>)> {
+        if let Some(checked) = self.set.get(id) {
+            let Spec::Api(api) = &checked.spec else { return None };
+            let upstream_slot = |id: &ResourceId| self.upstream_slots.get(id).copied();
+            let builder = Builder { set: &self.set, gateway: &self.gateway, upstream_slot: &upstream_slot };
+            return Some((builder.api(checked, api, api_number)?, Some(Arc::clone(checked))));
+        }
+        let held = self.held.get(&wire::id_to_wire(id))?;
+        let spec = wire::spec_from_wire(held).ok()?;
+        Some((build::refused_api(id, &spec, &self.gateway, api_number)?, None))
+    }
+
+    fn take_out(&mut self, id: &ResourceId, old: &Placed) {
+        self.plan.routes.remove(id, old.hosts.as_deref().unwrap_or_default(), &old.base_path);
+        self.free_entries.extend(&old.slots);
+    }
+
+    fn put_entry(&mut self, entry: Arc<super::RouteEntry>) -> Slot {
+        match self.free_entries.pop() {
+            Some(slot) => {
+                self.plan.entries.set_mut(index(slot), entry);
+                slot
+            }
+            None => {
+                let slot = u32::try_from(self.plan.entries.len()).unwrap_or(u32::MAX);
+                self.plan.entries.push_back_mut(entry);
+                slot
+            }
+        }
+    }
+
+    fn place_credential(&mut self, id: &ResourceId) {
+        let Some(checked) = self.set.get(id) else { return };
+        let Spec::Credential(credential) = &checked.spec else { return };
+        let Some(hash) = credential.api_key.hash else { return };
+        let owner =
+            ResourceId::new(Kind::Application, id.tenant.clone(), credential.application.clone());
+        let Some(application) = self.set.get(&owner) else {
+            self.plan.callers.remove_mut(&hash);
+            return;
+        };
+        let Spec::Application(spec) = &application.spec else { return };
+        let builder = Builder { set: &self.set, gateway: &self.gateway, upstream_slot: &|_| None };
+        let policies = builder.expand(&application.policies);
+        let caller = Caller {
+            tenant: id.tenant.clone(),
+            application: credential.application.clone(),
+            credential: id.name.clone(),
+            expires_at_unix_micros: credential.expires_at.map(|moment| moment.unix_micros),
+            is_disabled: credential.disabled || spec.disabled || self.lacks_needs(application),
+            chain: (!policies.is_empty()).then(|| Arc::new(Chain::assemble([policies.as_slice()]))),
+        };
+        self.plan.callers.insert_mut(hash, Arc::new(caller));
+    }
+
+    /// Whether a set or secret that an application's policies name is refused: closed, not open.
+    fn lacks_needs(&self, application: &Checked) -> bool {
+        application
+            .references
+            .iter()
+            .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
+            .any(|reference| self.set.get(&reference.to).is_none())
+    }
+
+    fn take_number(&mut self) -> u32 {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number
+    }
+}
+
+fn read(wire_id: &v1::ResourceId, resource: &v1::Resource) -> Result<Checked, Issues> {
+    let id = wire::id_from_wire(wire_id)?;
+    let spec = wire::spec_from_wire(resource)?;
+    let document = Document { id, labels: std::collections::BTreeMap::new(), spec };
+    let mut checked = tollgate_policy::check::check(&document, resource.version)?;
+    // The text is held once, in the message it came in.
+    checked.json = Arc::from("");
+    Ok(checked)
+}
+
+/// Routes of an API whose own cannot be read.
+fn everything_below(base_path: &BasePath, slot: Slot) -> ApiRoutes<Slot> {
+    let api = tollgate_model::api::Api {
+        description: None,
+        version: None,
+        gateway: Name::default_name(),
+        hosts: Vec::new(),
+        base_path: base_path.clone(),
+        strip_base_path: false,
+        upstream: None,
+        policies: Vec::new(),
+        routes: Vec::new(),
+    };
+    ApiRoutes::build(&api, |_, _| slot)
+}

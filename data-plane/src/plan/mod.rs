@@ -1,0 +1,114 @@
+//! Everything that a request reads, as one immutable value: swapped whole, persistent inside, so
+//! that a change costs what it touches. Building one cannot fail.
+
+use std::sync::Arc;
+
+use rpds::{HashTrieMapSync, VectorSync};
+use tollgate_model::credential::KeyHash;
+use tollgate_model::gateway::Gateway;
+use tollgate_model::secret::SecretText;
+use tollgate_model::{Name, ResourceId};
+use tollgate_policy::chain::Chain;
+use tollgate_policy::policy::{Caller, RouteFacts};
+
+use crate::route::RouteTable;
+
+/// One API as it is run.
+mod build;
+/// Receives resources, keeps out what cannot be run, swaps plans.
+mod configurator;
+/// One upstream as it is called.
+mod upstream;
+
+pub use configurator::{Configurator, Listen, Update};
+pub use upstream::{Endpoint, EndpointId, UpstreamPlan};
+
+/// A configuration as requests see it. A request reads one, loaded once.
+#[derive(Clone)]
+pub struct Plan {
+    /// The revision that it is.
+    pub revision: u64,
+    /// Whether a whole configuration has come; before that there is nothing to route by.
+    pub is_complete: bool,
+    /// Finds the slot of a request's route.
+    pub routes: RouteTable<Slot>,
+    entries: VectorSync<Arc<RouteEntry>>,
+    upstreams: VectorSync<Arc<UpstreamPlan>>,
+    callers: HashTrieMapSync<KeyHash, Arc<Caller>>,
+    secrets: HashTrieMapSync<ResourceId, SecretText>,
+    /// What all nodes of the gateway have in common.
+    pub gateway: Arc<Gateway>,
+    /// Under which API keys are hashed.
+    credential_key: [u8; 32],
+}
+
+/// The place of a route or an upstream in its plan.
+pub type Slot = u32;
+
+/// A route as it is run.
+pub struct RouteEntry {
+    /// Whose it is.
+    pub facts: RouteFacts,
+    /// The policies, in order.
+    pub chain: Chain,
+    /// Where its calls go.
+    pub target: Target,
+    /// Whether the API's base path is taken off.
+    pub strips_base_path: bool,
+    /// The API's number in metrics; the same for all routes of an API, never used again.
+    pub api_number: u32,
+}
+
+/// Where the calls of a route go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To an upstream of the same plan.
+    Upstream(Slot),
+    /// Nowhere: what the route needs is refused by this node.
+    Unavailable,
+}
+
+impl Plan {
+    fn empty() -> Self {
+        Self {
+            revision: 0,
+            is_complete: false,
+            routes: RouteTable::default(),
+            entries: VectorSync::new_sync(),
+            upstreams: VectorSync::new_sync(),
+            callers: HashTrieMapSync::new_sync(),
+            secrets: HashTrieMapSync::new_sync(),
+            gateway: Arc::new(Gateway::default()),
+            credential_key: [0; 32],
+        }
+    }
+
+    /// The route in a slot.
+    #[must_use]
+    pub fn entry(&self, slot: Slot) -> Option<&Arc<RouteEntry>> {
+        self.entries.get(index(slot))
+    }
+
+    /// The upstream in a slot.
+    #[must_use]
+    pub fn upstream(&self, slot: Slot) -> Option<&Arc<UpstreamPlan>> {
+        self.upstreams.get(index(slot))
+    }
+
+    /// Who has an API key, within a tenant.
+    #[must_use]
+    pub fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {
+        let caller = self.callers.get(&KeyHash::of(key, &self.credential_key))?;
+        (caller.tenant == *tenant).then(|| Arc::clone(caller))
+    }
+
+    /// The value of a tenant's secret.
+    #[must_use]
+    pub fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
+        self.secrets.get(&ResourceId::new(tollgate_model::Kind::Secret, tenant.clone(), name.clone()))
+    }
+}
+
+fn index(slot: Slot) -> usize {
+    usize::try_from(slot).unwrap_or(usize::MAX)
+}

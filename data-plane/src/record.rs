@@ -1,0 +1,185 @@
+//! One record an exchange, from its head to its last byte.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::uri::PathAndQuery;
+use tollgate_policy::policy::{Caller, Client};
+
+use crate::access_log::{Line, Time};
+use crate::clock;
+use crate::core::{Core, Pinned};
+use crate::fault::Side;
+use crate::metrics::Outcome;
+use crate::peer::Peer;
+use crate::plan::Slot;
+
+/// What is known of an exchange so far.
+pub struct Record {
+    core: Rc<Core>,
+    peer: Rc<Peer>,
+    /// When its head came, in microseconds since 1970-01-01.
+    pub started_unix_micros: u64,
+    started: Instant,
+    /// `x-request-id`.
+    pub request_id: HeaderValue,
+    method: Method,
+    version: Version,
+    /// The configuration that it is served by.
+    pub plan: Pinned,
+    /// The route's place in that.
+    pub slot: Option<Slot>,
+    /// The client behind a trusted proxy.
+    pub client: Option<Client>,
+    /// Who calls.
+    pub caller: Option<Arc<Caller>>,
+    /// Why, where it was not the upstream's answer.
+    pub fault: Option<(&'static str, Side)>,
+    /// Bytes of the request's body so far.
+    pub request_bytes: Option<Rc<Cell<u64>>>,
+    /// Bytes of the response's body so far.
+    pub response_bytes: u64,
+    /// Which server answered, and after how many microseconds.
+    pub upstream: Option<(HeaderValue, u64)>,
+    /// Attempts at the upstream.
+    pub attempts: u8,
+    logged: Option<Logged>,
+}
+
+/// What only the log reads; kept where there is one.
+struct Logged {
+    target: Option<PathAndQuery>,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+}
+
+impl Record {
+    /// Begins the record of a request.
+    pub fn start<B>(core: &Rc<Core>, peer: &Rc<Peer>, plan: Pinned, request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let given = headers.get(crate::request_id::X_REQUEST_ID);
+        let request_id = match given {
+            Some(value) if crate::request_id::is_well_formed(value) => value.clone(),
+            _ => core.request_ids.make(),
+        };
+        let logged = core.access_log.is_on().then(|| Logged {
+            target: request.uri().path_and_query().cloned(),
+            host: headers.get(header::HOST).cloned().or_else(|| {
+                request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+            }),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+        });
+        Self {
+            core: Rc::clone(core),
+            peer: Rc::clone(peer),
+            started_unix_micros: clock::unix_micros(),
+            started: Instant::now(),
+            request_id,
+            method: request.method().clone(),
+            version: request.version(),
+            plan,
+            slot: None,
+            client: None,
+            caller: None,
+            fault: None,
+            request_bytes: None,
+            response_bytes: 0,
+            upstream: None,
+            attempts: 0,
+            logged,
+        }
+    }
+
+    /// The core that carries the exchange.
+    #[must_use]
+    pub fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// The other end of its connection.
+    #[must_use]
+    pub fn peer(&self) -> &Rc<Peer> {
+        &self.peer
+    }
+
+    /// Where the request comes from.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        self.client.as_ref().unwrap_or(&self.peer.client)
+    }
+
+    /// `x-request-id` as text.
+    #[must_use]
+    pub fn request_id_text(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Microseconds since its head came.
+    #[must_use]
+    pub fn elapsed_micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Ends the record: counts it and writes it down.
+    pub fn finish(&self, status: StatusCode, is_complete: bool) {
+        let entry = self.slot.and_then(|slot| self.plan.entry(slot));
+        let outcome = Outcome {
+            status,
+            duration_micros: self.elapsed_micros(),
+            request_bytes: self.request_bytes.as_ref().map_or(0, |bytes| bytes.get()),
+            response_bytes: self.response_bytes,
+        };
+        let facts = entry.map(|entry| (entry.api_number, &entry.facts));
+        self.core.metrics.count(&self.core.known_apis, facts, outcome);
+        let Some(logged) = &self.logged else { return };
+        let (odd_host, odd_agent) = (odd(logged.host.as_ref()), odd(logged.user_agent.as_ref()));
+        self.core.access_log.write(&Line {
+            time: Time(self.started_unix_micros),
+            request_id: self.request_id_text(),
+            client: &self.client().address_text,
+            protocol: protocol(self.version),
+            method: self.method.as_str(),
+            host: visible(logged.host.as_ref()).or(odd_host.as_deref()),
+            path: logged.target.as_ref().map_or("*", PathAndQuery::path),
+            status: status.as_u16(),
+            code: self.fault.map(|(code, _)| code),
+            fault: self.fault.map(|(_, side)| side.name()),
+            tenant: entry.map(|entry| entry.facts.tenant.as_str()),
+            api: entry.map(|entry| entry.facts.api.as_str()),
+            route: entry.and_then(|entry| entry.facts.route.as_ref()).map(|route| route.as_str()),
+            application: self.caller.as_ref().map(|caller| caller.application.as_str()),
+            credential: self.caller.as_ref().map(|caller| caller.credential.as_str()),
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
+            duration_us: outcome.duration_micros,
+            upstream: visible(self.upstream.as_ref().map(|(authority, _)| authority)),
+            upstream_us: self.upstream.as_ref().map(|(_, micros)| *micros),
+            attempts: self.attempts,
+            complete: is_complete,
+            revision: self.plan.revision,
+            user_agent: visible(logged.user_agent.as_ref()).or(odd_agent.as_deref()),
+        });
+    }
+}
+
+fn visible(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
+}
+
+/// The readable part of what is not visible ASCII; seldom anything.
+fn odd(value: Option<&HeaderValue>) -> Option<String> {
+    let value = value.filter(|value| value.to_str().is_err())?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP",
+    }
+}

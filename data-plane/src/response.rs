@@ -1,0 +1,94 @@
+//! The response half of an exchange that has no answer of the upstream's: a problem document
+//! (RFC 9457), or `grpc-status` for gRPC.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use tollgate_policy::{Body, Refusal};
+
+/// `application/problem+json`.
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+/// Renders a refusal. Nothing of the inside stands in it.
+#[must_use]
+pub fn refused(refusal: Refusal, request_id: &str, is_grpc: bool) -> Response<Body> {
+    let mut response = if is_grpc {
+        grpc(&refusal)
+    } else {
+        let bytes = problem_document(refusal.status, refusal.code, &refusal.detail, request_id);
+        let mut response = Response::new(Body::from(bytes));
+        *response.status_mut() = refusal.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+        response
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in refusal.headers {
+        response.headers_mut().append(name, value);
+    }
+    response
+}
+
+/// The body of a refusal.
+#[must_use]
+pub fn problem_document(
+    status: StatusCode,
+    code: &str,
+    detail: &str,
+    request_id: &str,
+) -> Bytes {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Refused"),
+        status: status.as_u16(),
+        detail,
+        code,
+        request_id,
+    };
+    // Texts and a number always serialise.
+    serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default()
+}
+
+/// Whether a request is gRPC, whose clients read nothing but `grpc-status`.
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A trailers-only response (gRPC over HTTP/2, "Responses").
+fn grpc(refusal: &Refusal) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(grpc_status(refusal.status)));
+    let message = format!("{}: {}", refusal.code, refusal.detail);
+    if let Ok(value) = HeaderValue::from_str(&message) {
+        headers.insert("grpc-message", value);
+    }
+    response
+}
+
+/// The gRPC status that says the same (gRPC, "HTTP to gRPC Status Code Mapping").
+fn grpc_status(status: StatusCode) -> u16 {
+    match status {
+        StatusCode::BAD_REQUEST => 3,
+        StatusCode::UNAUTHORIZED => 16,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => 12,
+        StatusCode::TOO_MANY_REQUESTS => 8,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
+        StatusCode::GATEWAY_TIMEOUT => 4,
+        _ => 2,
+    }
+}

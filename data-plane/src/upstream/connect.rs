@@ -1,0 +1,66 @@
+//! A new connection to an endpoint.
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tollgate_model::upstream::Protocol;
+
+use super::bound;
+use super::pool::{Lease, Sender};
+use crate::connection::LocalExecutor;
+use crate::core::Core;
+use crate::fault::Fault;
+use crate::plan::{Endpoint, UpstreamPlan};
+
+/// Connects and shakes hands within the upstream's bound. Names are looked up anew for each connection.
+pub(super) async fn connect(
+    core: &Core,
+    upstream: &UpstreamPlan,
+    endpoint: &Endpoint,
+    deadline: Option<Instant>,
+) -> Result<Lease, Fault> {
+    let limit = bound(upstream.connect_timeout, deadline);
+    match timeout_at(limit, open(endpoint)).await {
+        Ok(Ok(sender)) => {
+            core.metrics.upstream_connections.add(1);
+            Ok(core.pool.lease(endpoint, sender))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(endpoint = ?endpoint.authority, %error, "connect to an endpoint");
+            Err(Fault::Unreachable)
+        }
+        Err(_elapsed) => Err(Fault::Unreachable),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error("connect")]
+    Connect(#[from] std::io::Error),
+    #[error("begin HTTP")]
+    Handshake(#[from] hyper::Error),
+}
+
+async fn open(endpoint: &Endpoint) -> Result<Sender, ConnectError> {
+    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
+    stream.set_nodelay(true)?;
+    let io = TokioIo::new(stream);
+    match endpoint.protocol {
+        Protocol::Http1 => {
+            let (sender, connection) = http1::Builder::new().handshake(io).await?;
+            tokio::task::spawn_local(connection);
+            Ok(Sender::Http1(sender))
+        }
+        Protocol::Http2 => {
+            let (sender, connection) = http2::Builder::new(LocalExecutor)
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20)
+                .max_frame_size(64 << 10)
+                .handshake(io)
+                .await?;
+            tokio::task::spawn_local(connection);
+            Ok(Sender::Http2(sender))
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Sends a request to an upstream: pick an endpoint, get a connection, try, try again where that
+//! is safe.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout_at};
+use tollgate_model::upstream::Protocol;
+
+use crate::core::Core;
+use crate::fault::Fault;
+use crate::plan::{Endpoint, UpstreamPlan};
+
+/// Which endpoint.
+mod balance;
+/// The request's body on its way.
+mod body;
+/// A new connection.
+mod connect;
+/// Kept connections.
+mod pool;
+
+pub use body::OutgoingBody;
+pub use pool::{Lease, Pool, Turn};
+
+/// An answer's head, and what its body needs.
+pub struct Answer {
+    /// The response.
+    pub response: Response<Incoming>,
+    /// The connection, to be given back when the body was read whole.
+    pub lease: Lease,
+    /// Who answered.
+    pub authority: HeaderValue,
+}
+
+/// How far an upstream got with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// No byte of it was sent.
+    NotSent,
+    /// Some of it may have been acted on.
+    Sent,
+}
+
+struct Failure {
+    fault: Fault,
+    progress: Progress,
+    /// The request, where it came back.
+    request: Option<Request<OutgoingBody>>,
+}
+
+/// What is needed to send a request again whose head is gone.
+struct Copy {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+}
+
+impl Copy {
+    /// Only what has no body and may be done twice (RFC 9110 §9.2.2) can be sent again.
+    fn of(request: &Request<OutgoingBody>) -> Option<Self> {
+        let is_repeatable = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+        );
+        (is_repeatable && request.body().is_empty()).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn into_request(self) -> Request<OutgoingBody> {
+        let mut request = Request::new(OutgoingBody::empty());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Kept connections that turn out to be closed are passed over without counting as attempts.
+const STALE_TRIES: u8 = 3;
+
+/// Sends a request. `attempts` counts, also where it fails.
+///
+/// # Errors
+///
+/// The fault of the last attempt.
+pub async fn send(
+    core: &Core,
+    upstream: &UpstreamPlan,
+    mut request: Request<OutgoingBody>,
+    started: Instant,
+    attempts: &mut u8,
+) -> Result<Answer, Fault> {
+    let deadline = upstream.total_timeout.map(|total| started + total);
+    let mut tried: SmallVec<[u16; 4]> = SmallVec::new();
+    core.pool.earn_retry(upstream);
+    loop {
+        *attempts = attempts.saturating_add(1);
+        let endpoint = balance::pick(core, upstream, &tried).ok_or(Fault::Unreachable)?;
+        let (index, endpoint) = endpoint;
+        let may_retry = *attempts <= upstream.retry_attempts;
+        let copy = if may_retry { Copy::of(&request) } else { None };
+        if !upstream.preserves_host {
+            let authority = core.pool.authority(endpoint);
+            request.headers_mut().insert(header::HOST, authority);
+        }
+        let failure = match attempt(core, upstream, endpoint, request, deadline).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let again = match (failure.progress, failure.request) {
+            (Progress::NotSent, Some(request)) => Some(request),
+            (_, None) | (Progress::Sent, Some(_)) => copy.map(Copy::into_request),
+        };
+        let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+        match again {
+            Some(again) if may_retry && !is_over && core.pool.spend_retry(upstream) => {
+                core.metrics.upstream_retries.add(1);
+                tried.push(index);
+                request = again;
+            }
+            _ => return Err(failure.fault),
+        }
+    }
+}
+
+/// One attempt at one endpoint.
+async fn attempt(
+    core: &Core,
+    upstream: &UpstreamPlan,
+    endpoint: &Endpoint,
+    request: Request<OutgoingBody>,
+    deadline: Option<Instant>,
+) -> Result<Answer, Failure> {
+    let turn = core.pool.begin(endpoint);
+    let mut request = match endpoint.protocol {
+        Protocol::Http1 => as_http1(request),
+        Protocol::Http2 => as_http2(request, endpoint),
+    };
+    for _ in 0..STALE_TRIES {
+        let mut lease = match core.pool.take(endpoint) {
+            Some(lease) => lease,
+            None => match connect::connect(core, upstream, endpoint, deadline).await {
+                Ok(lease) => lease,
+                Err(fault) => {
+                    core.metrics.upstream_connect_failures.add(1);
+                    return Err(Failure { fault, progress: Progress::NotSent, request: Some(request) });
+                }
+            },
+        };
+        let limit = bound(upstream.first_byte_timeout, deadline);
+        match timeout_at(limit, lease.send(request)).await {
+            Ok(Ok(response)) => {
+                lease.hold(turn);
+                return Ok(Answer { response, lease, authority: core.pool.authority(endpoint) });
+            }
+            Ok(Err(pool::SendError { request: Some(unsent) })) => request = unsent,
+            Ok(Err(pool::SendError { request: None })) => {
+                return Err(Failure { fault: Fault::Reset, progress: Progress::Sent, request: None });
+            }
+            Err(_elapsed) => {
+                return Err(Failure { fault: Fault::TimedOut, progress: Progress::Sent, request: None });
+            }
+        }
+    }
+    Err(Failure { fault: Fault::Reset, progress: Progress::NotSent, request: Some(request) })
+}
+
+fn bound(timeout: Duration, deadline: Option<Instant>) -> Instant {
+    let limit = Instant::now() + timeout;
+    deadline.map_or(limit, |deadline| deadline.min(limit))
+}
+
+/// Origin form (RFC 9112 §3.2.1); the authority goes into `host`.
+fn as_http1(mut request: Request<OutgoingBody>) -> Request<OutgoingBody> {
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().authority().is_some() {
+        let target = request.uri().path_and_query().cloned();
+        *request.uri_mut() = target.map(Uri::from).unwrap_or_default();
+    }
+    request
+}
+
+/// Absolute form, of which HTTP/2 makes its pseudo-header fields (RFC 9113 §8.3.1); no `host` beside them.
+fn as_http2(mut request: Request<OutgoingBody>, endpoint: &Endpoint) -> Request<OutgoingBody> {
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.as_ref().unwrap_or(&endpoint.authority).as_bytes();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(authority)
+        .path_and_query(target)
+        .build();
+    if let Ok(uri) = uri {
+        *request.uri_mut() = uri;
+    }
+    request
+}

@@ -1,0 +1,263 @@
+//! Where calls go.
+
+use std::fmt;
+use std::sync::Arc;
+
+use deserr::Deserr;
+use schemars::JsonSchema;
+
+use crate::issue::Issues;
+use crate::parse::{FromText, Rejected, deserr_text, text_schema};
+use crate::units::Span;
+
+/// An upstream: endpoints that answer alike, and how they are called.
+#[derive(Clone, Debug, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields, validate = has_endpoints -> Issues)]
+#[schemars(deny_unknown_fields)]
+pub struct Upstream {
+    /// For people.
+    pub description: Option<String>,
+    /// 1 to 256 of them.
+    pub endpoints: Vec<Endpoint>,
+    /// How an endpoint is picked. Default `round_robin`.
+    #[deserr(default)]
+    #[schemars(with = "Option<Balance>")]
+    pub balance: Balance,
+    /// What is spoken to the endpoints. Default `http1`.
+    #[deserr(default)]
+    #[schemars(with = "Option<Protocol>")]
+    pub protocol: Protocol,
+    /// Bounds on waiting.
+    #[deserr(default)]
+    #[schemars(with = "Option<Timeouts>")]
+    pub timeouts: Timeouts,
+    /// What happens after a failed attempt.
+    #[deserr(default)]
+    #[schemars(with = "Option<Retry>")]
+    pub retry: Retry,
+    /// Whether the endpoint gets the client's `host`. Default false: it gets its own.
+    #[deserr(default)]
+    #[schemars(with = "Option<bool>")]
+    pub preserve_host: bool,
+}
+
+fn has_endpoints(
+    upstream: Upstream,
+    location: deserr::ValuePointerRef<'_>,
+) -> Result<Upstream, Issues> {
+    let at = format!("{}/endpoints", crate::issue::pointer(location));
+    let mut issues = Issues::default();
+    if upstream.endpoints.is_empty() || upstream.endpoints.len() > 256 {
+        issues.add(at.as_str(), "invalid_count", "give 1 to 256 endpoints");
+    }
+    for (i, endpoint) in upstream.endpoints.iter().enumerate() {
+        if upstream.endpoints.iter().take(i).any(|other| other.url == endpoint.url) {
+            issues.add(format!("{at}/{i}/url"), "duplicate_endpoint", "stands above already; give it once, with a weight");
+        }
+    }
+    issues.into_result(upstream)
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
+pub struct Endpoint {
+    /// `http://HOST:PORT`, without a path.
+    pub url: EndpointUrl,
+    /// Its share of the calls against the others', 1 to 1000. Default 1.
+    #[deserr(default)]
+    #[schemars(with = "Option<Weight>")]
+    pub weight: Weight,
+}
+
+/// A share, 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(transparent)]
+pub struct Weight(#[schemars(range(min = 1, max = 1000))] pub u16);
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Deserr<Issues> for Weight {
+    fn deserialize_from_value<V: deserr::IntoValue>(
+        value: deserr::Value<V>,
+        location: deserr::ValuePointerRef<'_>,
+    ) -> Result<Self, Issues> {
+        let number = u16::deserialize_from_value(value, location)?;
+        if (1..=1000).contains(&number) {
+            return Ok(Self(number));
+        }
+        Err(Issues::one(crate::Issue::new(
+            crate::issue::pointer(location),
+            "out_of_range",
+            "give a weight from 1 to 1000",
+        )))
+    }
+}
+
+/// Where a server is: host and port, reached in the clear.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointUrl {
+    host: Arc<str>,
+    port: u16,
+}
+
+impl EndpointUrl {
+    /// A host name or an IP address (IPv6 without brackets).
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; 80 where none was written.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `HOST:PORT` as it stands in a `host` field; the port is left out where it is 80.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl FromText for EndpointUrl {
+    const EXPECTED: &'static str = "a URL such as http://10.0.0.7:9000";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        let refuse = |why: &str| {
+            Rejected::new("invalid_url", format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED))
+        };
+        let uri: http::Uri = text.parse().map_err(|_not_a_uri| refuse("is not a URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(Rejected::new("unsupported_scheme", "TLS to upstreams is not supported by this version; give an http URL"));
+            }
+            _ => return Err(refuse("does not begin with http://")),
+        }
+        let authority = uri.authority().ok_or_else(|| refuse("has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(refuse("has a user in it"));
+        }
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(refuse("has a path or a query"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || authority.port_u16() == Some(0) || authority.as_str().ends_with(':') {
+            return Err(refuse("has no host or no port"));
+        }
+        Ok(Self { host: Arc::from(host.to_ascii_lowercase()), port: authority.port_u16().unwrap_or(80) })
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "http://{}", self.authority())
+    }
+}
+
+deserr_text!(EndpointUrl);
+text_schema!(EndpointUrl, "EndpointUrl", "http://HOST:PORT, without a path.");
+
+/// How an endpoint is picked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues)]
+pub enum Balance {
+    /// In turn, by weight.
+    #[default]
+    #[deserr(rename = "round_robin")]
+    #[schemars(rename = "round_robin")]
+    RoundRobin,
+    /// The one with fewer requests under way of two drawn by weight.
+    #[deserr(rename = "least_request")]
+    #[schemars(rename = "least_request")]
+    LeastRequest,
+}
+
+/// What is spoken to endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserr, JsonSchema)]
+#[deserr(error = Issues)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    #[deserr(rename = "http1")]
+    #[schemars(rename = "http1")]
+    Http1,
+    /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
+    #[deserr(rename = "http2")]
+    #[schemars(rename = "http2")]
+    Http2,
+}
+
+/// Bounds on waiting for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
+pub struct Timeouts {
+    /// Until the connection stands. Default 1s.
+    #[deserr(default = Span::from_secs(1))]
+    #[schemars(with = "Option<Span>")]
+    pub connect: Span,
+    /// From the request's last byte to the response's head. Default 30s.
+    #[deserr(default = Span::from_secs(30))]
+    #[schemars(with = "Option<Span>")]
+    pub first_byte: Span,
+    /// Between two pieces of a body. Default 60s.
+    #[deserr(default = Span::from_secs(60))]
+    #[schemars(with = "Option<Span>")]
+    pub idle: Span,
+    /// The whole exchange with all attempts, to the response's last byte; none: no bound.
+    pub total: Option<Span>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Span::from_secs(1),
+            first_byte: Span::from_secs(30),
+            idle: Span::from_secs(60),
+            total: None,
+        }
+    }
+}
+
+/// What happens after a failed attempt: only where nothing can have been done by it (RFC 9110
+/// §9.2.2: the method is idempotent, or no byte was sent), and before any byte of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields, validate = retry_in_range -> Issues)]
+#[schemars(deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts after the first, 0 to 5. Default 1.
+    #[deserr(default = 1)]
+    #[schemars(with = "Option<u8>")]
+    pub attempts: u8,
+    /// Retries as a share of requests, 0.0 to 1.0, so that they cannot multiply an overload. Default 0.2.
+    #[deserr(default = 0.2)]
+    #[schemars(with = "Option<f64>")]
+    pub budget: f64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 1, budget: 0.2 }
+    }
+}
+
+fn retry_in_range(retry: Retry, location: deserr::ValuePointerRef<'_>) -> Result<Retry, Issues> {
+    let at = crate::issue::pointer(location);
+    let mut issues = Issues::default();
+    if retry.attempts > 5 {
+        issues.add(format!("{at}/attempts"), "out_of_range", "give 0 to 5 attempts");
+    }
+    if !(0.0..=1.0).contains(&retry.budget) {
+        issues.add(format!("{at}/budget"), "out_of_range", "give a share from 0.0 to 1.0");
+    }
+    issues.into_result(retry)
+}

@@ -1,0 +1,140 @@
+//! Policies in the order of their running: by phase, within a phase from the outermost level to the
+//! innermost, within a level as written.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use smallvec::SmallVec;
+
+use crate::body::Body;
+use crate::policies::{AnyCarry, AnyPolicy};
+use crate::policy::{Cx, End, Flow, Phase, Repeat};
+
+/// What a request meets on its way.
+#[derive(Default)]
+pub struct Chain {
+    policies: Box<[Arc<AnyPolicy>]>,
+}
+
+/// What the request halves handed on, in the order in which they ran.
+#[derive(Default)]
+pub struct Carries {
+    carried: SmallVec<[Carried; 4]>,
+    /// The caller's own chain, kept for the later halves.
+    callers: Option<Arc<Chain>>,
+}
+
+struct Carried {
+    owner: Owner,
+    index: usize,
+    carry: AnyCarry,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Route,
+    Caller,
+}
+
+impl Chain {
+    /// Puts the policies of all levels, the outermost first, into their order.
+    pub fn assemble<'a>(levels: impl IntoIterator<Item = &'a [Arc<AnyPolicy>]>) -> Self {
+        let mut placed: Vec<(usize, &Arc<AnyPolicy>)> = Vec::new();
+        for (level, policies) in levels.into_iter().enumerate() {
+            for policy in policies {
+                if policy.repeat() == Repeat::Innermost {
+                    placed.retain(|(other_level, other)| *other_level == level || other.name() != policy.name());
+                }
+                placed.push((level, policy));
+            }
+        }
+        // Stable: what is equal in phase stays in the order of levels and of writing.
+        placed.sort_by_key(|(_, policy)| policy.phase());
+        Self { policies: placed.into_iter().map(|(_, policy)| Arc::clone(policy)).collect() }
+    }
+
+    /// The policies, in order.
+    #[must_use]
+    pub fn policies(&self) -> &[Arc<AnyPolicy>] {
+        &self.policies
+    }
+
+    /// Whether there is nothing to run.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// The request half. Once it is known who calls, the caller's own policies take their places
+    /// among those that are still to come.
+    pub async fn on_request(
+        &self,
+        cx: &mut Cx<'_>,
+        request: &mut Request<Body>,
+        carries: &mut Carries,
+    ) -> Flow<()> {
+        let (mut own_next, mut callers_next) = (0, 0);
+        loop {
+            if carries.callers.is_none() {
+                carries.callers = cx.identity.as_ref().and_then(|caller| caller.chain.clone());
+            }
+            let own = self.policies.get(own_next);
+            let callers = carries.callers.as_ref().and_then(|chain| chain.policies.get(callers_next));
+            let (owner, index, policy) = match (own, callers) {
+                (Some(own), Some(callers)) if callers.phase() < own.phase() => {
+                    (Owner::Caller, callers_next, callers)
+                }
+                (Some(own), _) => (Owner::Route, own_next, own),
+                (None, Some(callers)) => (Owner::Caller, callers_next, callers),
+                (None, None) => return Flow::Next(()),
+            };
+            match policy.on_request(cx, request).await {
+                Flow::Next(carry) => carries.carried.push(Carried { owner, index, carry }),
+                Flow::Refuse(refusal) => return Flow::Refuse(refusal),
+                Flow::Answer(response) => return Flow::Answer(response),
+            }
+            match owner {
+                Owner::Route => own_next += 1,
+                Owner::Caller => callers_next += 1,
+            }
+        }
+    }
+
+    /// The response half, in the reverse order.
+    pub async fn on_response(
+        &self,
+        carries: &mut Carries,
+        cx: &mut Cx<'_>,
+        response: &mut Response<Body>,
+    ) {
+        let callers = carries.callers.clone();
+        for carried in carries.carried.iter_mut().rev() {
+            if let Some(policy) = self.owner(callers.as_deref(), carried) {
+                policy.on_response(&mut carried.carry, cx, response).await;
+            }
+        }
+    }
+
+    /// How it ended, in the order of the requests.
+    pub fn on_end(&self, carries: Carries, end: &End) {
+        for carried in carries.carried {
+            if let Some(policy) = self.owner(carries.callers.as_deref(), &carried) {
+                policy.on_end(carried.carry, end);
+            }
+        }
+    }
+
+    fn owner<'a>(&'a self, callers: Option<&'a Self>, carried: &Carried) -> Option<&'a AnyPolicy> {
+        let chain = match carried.owner {
+            Owner::Route => self,
+            Owner::Caller => callers?,
+        };
+        chain.policies.get(carried.index).map(|policy| &**policy)
+    }
+}
+
+/// Whether a policy of this phase can stand at an application: who calls is not known before.
+#[must_use]
+pub fn runs_after_authentication(phase: Phase) -> bool {
+    phase > Phase::Authn
+}

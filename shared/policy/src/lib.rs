@@ -1,0 +1,37 @@
+//! What a policy says and does, and the whole validation of a configuration: [`check`] is what the
+//! CLI, the control plane and the node call. This crate never opens a socket, reads a clock or a
+//! file, or starts a thread; what it needs of the world comes through [`ports`].
+//!
+//! Read in this order: [`policy`], [`policies`], [`chain`], [`check`], [`set`].
+
+/// The contract: what every policy is.
+pub mod policy;
+/// The world as traits.
+pub mod ports;
+/// Bodies: none, whole, streamed.
+pub mod body;
+/// Texts with variables, such as `{path.id}`.
+pub mod template;
+/// The one limiter's arithmetic.
+pub mod limit;
+/// The list: one line a policy.
+pub mod policies;
+/// Policies in the order of their running.
+pub mod chain;
+/// One resource: its specification parsed and its policies compiled.
+pub mod check;
+/// All resources: references, ownership, ties.
+pub mod set;
+
+pub use body::Body;
+pub use check::Checked;
+pub use policy::{Cx, End, Flow, Phase, Policy, Refusal, Scope};
+pub use set::Set;
+
+/// The world as tests have it; the same file serves the tests in `tests/`.
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+extern crate self as tollgate_policy;

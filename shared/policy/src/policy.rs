@@ -1,0 +1,228 @@
+//! The contract: what an operator writes, and what a request meets.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use deserr::Deserr;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use schemars::JsonSchema;
+use tollgate_model::{Issues, Name, ResourceId};
+
+use crate::body::Body;
+use crate::chain::Chain;
+use crate::ports::Ports;
+
+/// Where in a request's travel a policy runs. The order of the variants is the order of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Turns away what needs no identity to be judged.
+    Guard,
+    /// Finds out who calls.
+    Authn,
+    /// Decides whether they may.
+    Authz,
+    /// Counts.
+    RateLimit,
+    /// Answers from memory.
+    Cache,
+    /// Changes the request and the response.
+    Transform,
+}
+
+/// What happens where one policy is attached at several levels (gateway, tenant, API, route, application).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// All of them run, the outermost level first.
+    All,
+    /// Only those of the innermost level run.
+    Innermost,
+}
+
+/// Where a policy value is attached; what its compilation may know.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// A stable name of the place, such as `Api/default/orders/routes/item/1`. It does not change
+    /// with the configuration's content, so counters under it survive an edit.
+    pub place: &'a str,
+    /// The parameters of the route's path; none where the place has no path of its own.
+    pub parameters: Option<&'a [&'a str]>,
+}
+
+/// One policy. A value of it is immutable; whatever must outlive a configuration change (counters,
+/// key sets) lives behind [`Ports`], never in the policy.
+pub trait Policy: Sized + Send + Sync + 'static {
+    /// What the operator writes. Unknown fields are refused.
+    type Config: Deserr<Issues> + JsonSchema;
+    /// What the request half hands to the later halves; `()` where there is nothing to hand.
+    type Carry: 'static;
+
+    /// In snake case; also the folder's name.
+    const NAME: &'static str;
+    /// When it runs.
+    const PHASE: Phase;
+    /// What several of it do together.
+    const REPEAT: Repeat;
+    /// Markdown; its fenced examples are compiled by a test.
+    const MANUAL: &'static str;
+
+    /// Turns a configuration into a policy that cannot fail on account of its configuration.
+    ///
+    /// # Errors
+    ///
+    /// Every fault, with pointers into the configuration.
+    fn compile(config: Self::Config, scope: Scope<'_>) -> Result<Self, Issues>;
+
+    /// A name that no other policy of the same list may have, such as that of a counter.
+    fn own_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// Resources of the same tenant that must be there for it to run.
+    fn references(&self, _tenant: &Name) -> Vec<ResourceId> {
+        Vec::new()
+    }
+
+    /// Meets the request on its way in.
+    fn on_request(
+        &self,
+        cx: &mut Cx<'_>,
+        request: &mut Request<Body>,
+    ) -> impl Future<Output = Flow<Self::Carry>>;
+
+    /// Meets the response on its way out, in the reverse order of the requests; also a refusal by
+    /// a later policy and a fault of the upstream.
+    fn on_response(
+        &self,
+        _carry: &mut Self::Carry,
+        _cx: &mut Cx<'_>,
+        _response: &mut Response<Body>,
+    ) -> impl Future<Output = ()> {
+        async {}
+    }
+
+    /// Hears how it ended, once, even where the client went away. Must not wait.
+    fn on_end(&self, _carry: Self::Carry, _end: &End) {}
+}
+
+/// What a policy decided about a request.
+#[derive(Debug)]
+pub enum Flow<C> {
+    /// Go on; hand this to the later halves.
+    Next(C),
+    /// Turn it away.
+    Refuse(Box<Refusal>),
+    /// Answer in the upstream's place.
+    Answer(Box<Response<Body>>),
+}
+
+/// Why a request is turned away; rendered in one place, by the data plane.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// A stable name for programs, such as `rate_limited`.
+    pub code: &'static str,
+    /// One sentence for the caller. Nothing of the inside stands in it.
+    pub detail: Cow<'static, str>,
+    /// Fields that the answer carries beside the usual ones.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// A refusal without fields of its own.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The same as what a policy returns.
+    #[must_use]
+    pub fn into_flow<C>(self) -> Flow<C> {
+        Flow::Refuse(Box::new(self))
+    }
+}
+
+/// What one policy may learn of the request beside the message itself, and from the policies before it.
+pub struct Cx<'a> {
+    /// Microseconds since 1970-01-01 when the request came.
+    pub now_unix_micros: u64,
+    /// Where it comes from.
+    pub client: &'a Client,
+    /// The route that it matched.
+    pub route: &'a RouteFacts,
+    /// The parameters of the route's path in this request.
+    pub parameters: &'a dyn Parameters,
+    /// `x-request-id`.
+    pub request_id: &'a str,
+    /// Who calls; set by a policy of [`Phase::Authn`].
+    pub identity: Option<Arc<Caller>>,
+    /// The world.
+    pub ports: &'a dyn Ports,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client's address, as far as named peers are trusted to tell.
+    pub address: IpAddr,
+    /// The same as text.
+    pub address_text: Box<str>,
+}
+
+/// The values of the route's path parameters; made only when a policy asks.
+pub trait Parameters {
+    /// The value of a parameter, as it stands in the path.
+    fn get(&self, name: &str) -> Option<&str>;
+}
+
+/// A path without parameters.
+impl Parameters for () {
+    fn get(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}
+
+/// What is known of a route beside its policies.
+#[derive(Clone, Debug)]
+pub struct RouteFacts {
+    /// Who owns the API.
+    pub tenant: Name,
+    /// The API's name.
+    pub api: Name,
+    /// The route's name; none for an API that has no routes of its own.
+    pub route: Option<Name>,
+}
+
+/// Who calls: an application with one of its credentials.
+pub struct Caller {
+    /// Who owns the application.
+    pub tenant: Name,
+    /// The application's name.
+    pub application: Name,
+    /// The credential's name.
+    pub credential: Name,
+    /// From when on the credential is refused, in microseconds since 1970-01-01.
+    pub expires_at_unix_micros: Option<i64>,
+    /// Whether application or credential is switched off.
+    pub is_disabled: bool,
+    /// The application's own policies; none where it has none.
+    pub chain: Option<Arc<Chain>>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The status that was sent.
+    pub status: StatusCode,
+    /// Whether the response went out to its last byte.
+    pub is_complete: bool,
+}

@@ -1,0 +1,65 @@
+//! The world as traits: what policies need of it, implemented by the data plane and by test doubles.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_model::Name;
+use tollgate_model::secret::SecretText;
+
+use crate::limit::Definition;
+use crate::policy::Caller;
+
+/// Everything that a policy may reach.
+pub trait Ports {
+    /// Counters of limits.
+    fn counters(&self) -> &dyn Counters;
+
+    /// The caller that an API key belongs to, among the callers of `tenant`; none where nobody has
+    /// that key. Whether the caller is switched off or expired is the policy's to judge.
+    fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>>;
+
+    /// The value of a tenant's secret.
+    fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText>;
+}
+
+/// Counters of limits, of this node or of the whole cluster.
+pub trait Counters {
+    /// Takes permits from a limit for a subject, all or none of them.
+    fn take<'a>(&'a self, take: Take<'a>) -> Taken<'a>;
+}
+
+/// A request for permits.
+#[derive(Clone, Copy, Debug)]
+pub struct Take<'a> {
+    /// The limit.
+    pub definition: &'a Definition,
+    /// Whose API is called. A limit of the gateway serves many tenants, and their counters never meet.
+    pub tenant: &'a Name,
+    /// Whom it is counted for, such as an application's name; unique within definition and tenant.
+    pub subject: &'a str,
+    /// How many permits, at least 1.
+    pub cost: u64,
+    /// Microseconds since 1970-01-01.
+    pub now_unix_micros: u64,
+}
+
+/// An answer, at once where it can be had without leaving the node.
+pub enum Taken<'a> {
+    /// The common case.
+    Now(Decision),
+    /// The counter is elsewhere; bounded by the store's own deadline.
+    Wait(Pin<Box<dyn Future<Output = Decision> + 'a>>),
+}
+
+/// Whether permits were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether all that were asked for were given.
+    pub is_admitted: bool,
+    /// What is left, as far as this node knows.
+    pub remaining: u64,
+    /// Until some permits come back; for a refusal, until asking again can help.
+    pub reset: Duration,
+}

@@ -1,0 +1,413 @@
+//! All resources of a configuration, and what only all of them together show: references, ownership
+//! of hosts, ties of routes, keys that are given twice.
+//!
+//! A set is persistent: a copy costs nothing, and a change costs what it touches, also where
+//! 50,000 APIs share one host. Checking likewise looks at what a change touches alone.
+
+use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rpds::{HashTrieMapSync, HashTrieSetSync};
+use tollgate_model::api::Api;
+use tollgate_model::credential::KeyHash;
+use tollgate_model::host::HostPattern;
+use tollgate_model::path::BasePath;
+use tollgate_model::{FromText, Issues, Kind, Name, ResourceId, Spec};
+
+use crate::check::Checked;
+
+/// Resources that were each checked by themselves.
+#[derive(Clone)]
+pub struct Set {
+    by_id: HashTrieMapSync<ResourceId, Arc<Checked>>,
+    /// Who needs a resource, whether that one is there or not.
+    referrers: HashTrieMapSync<ResourceId, HashTrieSetSync<ResourceId>>,
+    /// The APIs at one place.
+    places: HashTrieMapSync<Place, HashTrieSetSync<ResourceId>>,
+    /// Whose a host is.
+    claims: HashTrieMapSync<HostPattern, Name>,
+    /// The credentials with one key; more than one is a fault.
+    keys: HashTrieMapSync<KeyHash, HashTrieSetSync<ResourceId>>,
+}
+
+/// Where an API answers: gateway, host (none: any), base path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    gateway: Name,
+    host: Option<HostPattern>,
+    base_path: BasePath,
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self {
+            by_id: HashTrieMapSync::new_sync(),
+            referrers: HashTrieMapSync::new_sync(),
+            places: HashTrieMapSync::new_sync(),
+            claims: HashTrieMapSync::new_sync(),
+            keys: HashTrieMapSync::new_sync(),
+        }
+    }
+}
+
+/// The faults of one resource of a set.
+pub type Faults = Vec<(ResourceId, Issues)>;
+
+impl Set {
+    /// Finds a resource.
+    #[must_use]
+    pub fn get(&self, id: &ResourceId) -> Option<&Arc<Checked>> {
+        self.by_id.get(id)
+    }
+
+    /// Every resource, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Checked>> {
+        self.by_id.values()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.size()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The resources that need this one.
+    pub fn referrers(&self, id: &ResourceId) -> impl Iterator<Item = &ResourceId> {
+        self.referrers.get(id).into_iter().flat_map(HashTrieSetSync::iter)
+    }
+
+    /// Puts a resource in, in the place of one with the same id.
+    pub fn insert(&mut self, checked: Arc<Checked>) {
+        let dependants = self.hostless_apis(&checked.id);
+        for api in &dependants {
+            self.unindex_places(api);
+        }
+        self.take_out(&checked.id);
+        for reference in &checked.references {
+            add(&mut self.referrers, reference.to.clone(), &checked.id);
+        }
+        match &checked.spec {
+            Spec::Tenant(tenant) => {
+                for host in &tenant.hosts {
+                    // Who claims first keeps it; the check names the second.
+                    if !self.claims.contains_key(host) {
+                        self.claims.insert_mut(host.clone(), checked.id.name.clone());
+                    }
+                }
+            }
+            Spec::Credential(credential) => {
+                if let Some(hash) = credential.api_key.hash {
+                    add(&mut self.keys, hash, &checked.id);
+                }
+            }
+            Spec::Gateway(_)
+            | Spec::Secret(_)
+            | Spec::Upstream(_)
+            | Spec::PolicySet(_)
+            | Spec::Api(_)
+            | Spec::Application(_) => {}
+        }
+        let is_api = checked.id.kind == Kind::Api;
+        let id = checked.id.clone();
+        self.by_id.insert_mut(id.clone(), Arc::clone(&checked));
+        if is_api {
+            self.index_places(&checked);
+        }
+        for api in &dependants {
+            self.index_places(api);
+        }
+    }
+
+    /// Takes a resource out.
+    pub fn remove(&mut self, id: &ResourceId) {
+        let dependants = self.hostless_apis(id);
+        for api in &dependants {
+            self.unindex_places(api);
+        }
+        self.take_out(id);
+        for api in &dependants {
+            self.index_places(api);
+        }
+    }
+
+    fn take_out(&mut self, id: &ResourceId) {
+        let Some(old) = self.by_id.get(id).cloned() else { return };
+        if id.kind == Kind::Api {
+            self.unindex_places(&old);
+        }
+        for reference in &old.references {
+            discard(&mut self.referrers, &reference.to, id);
+        }
+        match &old.spec {
+            Spec::Tenant(tenant) => {
+                for host in &tenant.hosts {
+                    if self.claims.get(host) == Some(&id.name) {
+                        self.claims.remove_mut(host);
+                    }
+                }
+            }
+            Spec::Credential(credential) => {
+                if let Some(hash) = credential.api_key.hash {
+                    discard(&mut self.keys, &hash, id);
+                }
+            }
+            Spec::Gateway(_)
+            | Spec::Secret(_)
+            | Spec::Upstream(_)
+            | Spec::PolicySet(_)
+            | Spec::Api(_)
+            | Spec::Application(_) => {}
+        }
+        self.by_id.remove_mut(id);
+    }
+
+    /// The APIs whose hosts are those of this tenant, where `id` is a tenant's.
+    fn hostless_apis(&self, id: &ResourceId) -> Vec<Arc<Checked>> {
+        if id.kind != Kind::Tenant {
+            return Vec::new();
+        }
+        self.referrers(id)
+            .filter(|referrer| referrer.kind == Kind::Api)
+            .filter_map(|referrer| self.by_id.get(referrer))
+            .filter(|checked| matches!(&checked.spec, Spec::Api(api) if api.hosts.is_empty()))
+            .cloned()
+            .collect()
+    }
+
+    fn index_places(&mut self, checked: &Checked) {
+        for place in self.places_of(checked) {
+            add(&mut self.places, place, &checked.id);
+        }
+    }
+
+    fn unindex_places(&mut self, checked: &Checked) {
+        for place in self.places_of(checked) {
+            discard(&mut self.places, &place, &checked.id);
+        }
+    }
+
+    fn places_of(&self, checked: &Checked) -> Vec<Place> {
+        let Spec::Api(api) = &checked.spec else { return Vec::new() };
+        let place = |host: Option<HostPattern>| Place {
+            gateway: api.gateway.clone(),
+            host,
+            base_path: api.base_path.clone(),
+        };
+        match self.hosts_of(&checked.id.tenant, api) {
+            Hosts::Any => vec![place(None)],
+            Hosts::These(hosts) => hosts.iter().map(|host| place(Some(host.clone()))).collect(),
+        }
+    }
+
+    /// The hosts that an API answers for: its own, or all of its tenant's.
+    #[must_use]
+    pub fn hosts_of<'a>(&'a self, tenant: &Name, api: &'a Api) -> Hosts<'a> {
+        if !api.hosts.is_empty() {
+            return Hosts::These(&api.hosts);
+        }
+        if *tenant == Name::default_name() {
+            return Hosts::Any;
+        }
+        match self.by_id.get(&ResourceId::of_tenant(tenant)).map(|checked| &checked.spec) {
+            Some(Spec::Tenant(tenant)) => Hosts::These(&tenant.hosts),
+            _ => Hosts::These(&[]),
+        }
+    }
+
+    /// What is wrong in this set on account of the resources that a change touched (wrote or took
+    /// out), in the order of their ids. An empty list is a configuration that a node can run.
+    #[must_use]
+    pub fn check(&self, touched: &[ResourceId]) -> Faults {
+        let mut to_check: BTreeSet<&ResourceId> = touched.iter().collect();
+        // A tenant's hosts decide about its APIs.
+        for id in touched.iter().filter(|id| id.kind == Kind::Tenant) {
+            to_check.extend(self.referrers(id).filter(|referrer| referrer.kind == Kind::Api));
+        }
+        let mut faults = Faults::new();
+        for id in to_check {
+            let mut issues = Issues::default();
+            match self.by_id.get(id) {
+                Some(checked) => self.check_present(checked, &mut issues),
+                None => self.check_absent(id, &mut issues),
+            }
+            if !issues.0.is_empty() {
+                faults.push((id.clone(), issues));
+            }
+        }
+        faults
+    }
+
+    fn check_present(&self, checked: &Checked, issues: &mut Issues) {
+        for reference in &checked.references {
+            if !self.by_id.contains_key(&reference.to) {
+                let problem = format!("there is no {}; write it, or name another", reference.to);
+                issues.add(reference.at.as_str(), "unknown_reference", problem);
+            }
+        }
+        match &checked.spec {
+            Spec::Api(api) => {
+                self.check_hosts(&checked.id, api, issues);
+                self.check_ties(checked, api, issues);
+            }
+            Spec::Tenant(tenant) => self.check_claims(&checked.id, &tenant.hosts, issues),
+            Spec::Credential(credential) => {
+                let holders = credential.api_key.hash.and_then(|hash| self.keys.get(&hash));
+                if holders.is_some_and(|holders| holders.size() > 1) {
+                    // Whose it is stays unsaid: it may be another tenant's.
+                    issues.add("/spec/api_key", "key_in_use", "the key is another credential's already; make a new one");
+                }
+            }
+            Spec::Gateway(gateway) => {
+                let mut seen = HashSet::new();
+                for (i, listener) in gateway.listeners.iter().enumerate() {
+                    if !seen.insert(listener.address) {
+                        issues.add(format!("/spec/listeners/{i}/address"), "duplicate_address", "another listener has this address; give each its own");
+                    }
+                }
+            }
+            Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) | Spec::Application(_) => {}
+        }
+    }
+
+    fn check_absent(&self, id: &ResourceId, issues: &mut Issues) {
+        let mut users: Vec<&ResourceId> = self.referrers(id).collect();
+        users.sort();
+        if let Some(first) = users.first() {
+            let others = users.len() - 1;
+            let more = if others > 0 { format!(" and {others} more") } else { String::new() };
+            issues.add("", "in_use", format!("{id} is needed by {first}{more}; change or delete those first"));
+        }
+    }
+
+    fn check_hosts(&self, id: &ResourceId, api: &Api, issues: &mut Issues) {
+        if api.hosts.is_empty() {
+            if matches!(self.hosts_of(&id.tenant, api), Hosts::These([])) {
+                issues.add("/spec/hosts", "no_host", format!("tenant {} owns no host; give the tenant one first", id.tenant));
+            }
+            return;
+        }
+        for (i, host) in api.hosts.iter().enumerate() {
+            let owner = self.owner_of(host);
+            let is_own = match owner {
+                Some(owner) => *owner == id.tenant,
+                None => id.tenant == Name::default_name(),
+            };
+            if !is_own {
+                issues.add(
+                    format!("/spec/hosts/{i}"),
+                    "foreign_host",
+                    format!("`{host}` does not belong to tenant {}; an administrator gives hosts to tenants", id.tenant),
+                );
+            }
+        }
+    }
+
+    /// The tenant with the narrowest claim that covers a host.
+    fn owner_of(&self, host: &HostPattern) -> Option<&Name> {
+        if let Some(owner) = self.claims.get(host) {
+            return Some(owner);
+        }
+        let mut rest = host.name();
+        while let Some((_, parent)) = rest.split_once('.') {
+            let wildcard = HostPattern::from_text(&format!("*.{parent}")).ok()?;
+            if let Some(owner) = self.claims.get(&wildcard) {
+                return Some(owner);
+            }
+            rest = parent;
+        }
+        None
+    }
+
+    fn check_claims(&self, id: &ResourceId, hosts: &[HostPattern], issues: &mut Issues) {
+        for (i, host) in hosts.iter().enumerate() {
+            // A claim that is not indexed under this tenant was another's first.
+            let taken = self
+                .claims
+                .iter()
+                .any(|(claimed, owner)| *owner != id.name && claimed.overlaps(host));
+            if taken {
+                issues.add(format!("/spec/hosts/{i}"), "host_taken", format!("`{host}` overlaps with another tenant's host; a host belongs to one tenant"));
+            }
+        }
+    }
+
+    fn check_ties(&self, checked: &Checked, api: &Api, issues: &mut Issues) {
+        let mut neighbours: BTreeSet<&ResourceId> = BTreeSet::new();
+        for place in self.places_of(checked) {
+            if let Some(ids) = self.places.get(&place) {
+                neighbours.extend(ids.iter().filter(|id| **id != checked.id));
+            }
+        }
+        if neighbours.is_empty() {
+            return;
+        }
+        let own = tie_keys(api);
+        for neighbour in neighbours {
+            let Some(Spec::Api(other)) = self.by_id.get(neighbour).map(|checked| &checked.spec) else {
+                continue;
+            };
+            let theirs: HashSet<String> = tie_keys(other).into_iter().map(|(key, _)| key).collect();
+            if let Some((_, route)) = own.iter().find(|(key, _)| theirs.contains(key)) {
+                let at = route.map_or_else(|| "/spec/base_path".to_owned(), |i| format!("/spec/routes/{i}/match"));
+                issues.add(at, "tied_routes", format!("matches the same calls as {neighbour}; let host, base path, method, path, header or query differ"));
+            }
+        }
+    }
+}
+
+/// The hosts of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts<'a> {
+    /// Every host that no other API claims.
+    Any,
+    /// These; none at all for a tenant that owns no host.
+    These(&'a [HostPattern]),
+}
+
+/// What makes the routes of an API tie, each with the route's index.
+fn tie_keys(api: &Api) -> Vec<(String, Option<usize>)> {
+    if api.routes.is_empty() {
+        let everything = tollgate_model::route::RouteMatch::default();
+        return everything.tie_keys().into_iter().map(|key| (key, None)).collect();
+    }
+    let keys = |(i, route): (usize, &tollgate_model::route::Route)| {
+        route.matches.tie_keys().into_iter().map(move |key| (key, Some(i)))
+    };
+    api.routes.iter().enumerate().flat_map(keys).collect()
+}
+
+fn add<K: Clone + std::hash::Hash + Eq>(
+    index: &mut HashTrieMapSync<K, HashTrieSetSync<ResourceId>>,
+    key: K,
+    id: &ResourceId,
+) {
+    match index.get_mut(&key) {
+        Some(ids) => {
+            ids.insert_mut(id.clone());
+        }
+        None => {
+            let mut ids = HashTrieSetSync::new_sync();
+            ids.insert_mut(id.clone());
+            index.insert_mut(key, ids);
+        }
+    }
+}
+
+fn discard<K: Clone + std::hash::Hash + Eq>(
+    index: &mut HashTrieMapSync<K, HashTrieSetSync<ResourceId>>,
+    key: &K,
+    id: &ResourceId,
+) {
+    let Some(ids) = index.get_mut(key) else { return };
+    ids.remove_mut(id);
+    if ids.is_empty() {
+        index.remove_mut(key);
+    }
+}

@@ -1,0 +1,235 @@
+//! Texts with variables: `{path.id}`, `{header.x-region}`, `{secret.token}`, `{application}`, …
+//!
+//! A text without variables costs nothing to render. `{{` and `}}` stand for braces.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, Request};
+use tollgate_model::issue::nearest;
+use tollgate_model::parse::Rejected;
+use tollgate_model::{FromText, Kind, Name, ResourceId};
+
+use crate::body::Body;
+use crate::policy::{Cx, Scope};
+
+/// A parsed text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    Variable(Variable),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Variable {
+    Path(String),
+    Query(String),
+    Header(HeaderName),
+    Secret(Name),
+    Application,
+    Credential,
+    ClientIp,
+    RequestId,
+    Tenant,
+    Api,
+    Route,
+    Method,
+    Host,
+}
+
+const NAMES: [&str; 13] = [
+    "path.NAME", "query.NAME", "header.NAME", "secret.NAME", "application", "credential", "client.ip",
+    "request.id", "tenant", "api", "route", "method", "host",
+];
+
+impl Template {
+    /// Parses a text.
+    ///
+    /// # Errors
+    ///
+    /// A brace without its partner, a variable that is not known, or a path parameter that the
+    /// route does not have.
+    pub fn parse(text: &str, scope: Scope<'_>) -> Result<Self, Rejected> {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(at);
+            literal.push_str(before);
+            if let Some(after) = from.strip_prefix("{{") {
+                literal.push('{');
+                rest = after;
+            } else if let Some(after) = from.strip_prefix("}}") {
+                literal.push('}');
+                rest = after;
+            } else {
+                let unpaired = || Rejected::new("invalid_template", "has a brace without its partner; write `{{` or `}}` for a brace itself");
+                let inner = from.strip_prefix('{').ok_or_else(unpaired)?;
+                let (name, after) = inner.split_once('}').ok_or_else(unpaired)?;
+                if !literal.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Variable(Variable::parse(name, scope)?));
+                rest = after;
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// The whole text, where it has no variables.
+    #[must_use]
+    pub fn as_constant(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The secrets that it names.
+    #[must_use]
+    pub fn references(&self, tenant: &Name) -> Vec<ResourceId> {
+        self.pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Variable(Variable::Secret(name)) => {
+                    Some(ResourceId::new(Kind::Secret, tenant.clone(), name.clone()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The text for one request. A variable that the request does not have is empty.
+    #[must_use]
+    pub fn render<'a>(&'a self, cx: &'a Cx<'_>, request: &'a Request<Body>) -> Cow<'a, str> {
+        match self.pieces.as_slice() {
+            [] => Cow::Borrowed(""),
+            [Piece::Text(text)] => Cow::Borrowed(text),
+            [Piece::Variable(variable)] => Cow::Borrowed(variable.value(cx, request)),
+            pieces => {
+                let mut text = String::new();
+                for piece in pieces {
+                    text.push_str(match piece {
+                        Piece::Text(literal) => literal,
+                        Piece::Variable(variable) => variable.value(cx, request),
+                    });
+                }
+                Cow::Owned(text)
+            }
+        }
+    }
+}
+
+impl Variable {
+    fn parse(name: &str, scope: Scope<'_>) -> Result<Self, Rejected> {
+        let unknown = || {
+            Rejected::new("unknown_variable", format!("`{{{}}}` is not a variable; {}", name.escape_debug(), nearest(name, &NAMES)))
+        };
+        if let Some((family, rest)) = name.split_once('.') {
+            return match family {
+                "path" => {
+                    let parameters = scope.parameters.unwrap_or_default();
+                    if !parameters.contains(&rest) {
+                        return Err(Rejected::new(
+                            "unknown_variable",
+                            format!("`{{{}}}`: the path here has no such parameter; {}", name.escape_debug(), nearest(rest, parameters)),
+                        ));
+                    }
+                    Ok(Self::Path(rest.to_owned()))
+                }
+                "query" if !rest.is_empty() => Ok(Self::Query(rest.to_owned())),
+                "header" => HeaderName::from_bytes(rest.as_bytes()).map(Self::Header).map_err(|_bad| unknown()),
+                "secret" => Name::from_text(rest).map(Self::Secret),
+                "client" if rest == "ip" => Ok(Self::ClientIp),
+                "request" if rest == "id" => Ok(Self::RequestId),
+                _ => Err(unknown()),
+            };
+        }
+        match name {
+            "application" => Ok(Self::Application),
+            "credential" => Ok(Self::Credential),
+            "tenant" => Ok(Self::Tenant),
+            "api" => Ok(Self::Api),
+            "route" => Ok(Self::Route),
+            "method" => Ok(Self::Method),
+            "host" => Ok(Self::Host),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn value<'a>(&self, cx: &'a Cx<'_>, request: &'a Request<Body>) -> &'a str {
+        let found = match self {
+            Self::Path(name) => cx.parameters.get(name),
+            Self::Query(name) => request.uri().query().and_then(|query| query_value(query, name)),
+            Self::Header(name) => request.headers().get(name).and_then(|value| value.to_str().ok()),
+            Self::Secret(name) => cx.ports.secret(&cx.route.tenant, name).map(|secret| secret.expose()),
+            Self::Application => cx.identity.as_ref().map(|caller| caller.application.as_str()),
+            Self::Credential => cx.identity.as_ref().map(|caller| caller.credential.as_str()),
+            Self::ClientIp => Some(&*cx.client.address_text),
+            Self::RequestId => Some(cx.request_id),
+            Self::Tenant => Some(cx.route.tenant.as_str()),
+            Self::Api => Some(cx.route.api.as_str()),
+            Self::Route => cx.route.route.as_ref().map(Name::as_str),
+            Self::Method => Some(request.method().as_str()),
+            Self::Host => request
+                .headers()
+                .get(http::header::HOST)
+                .and_then(|value| value.to_str().ok())
+                .or_else(|| request.uri().host()),
+        };
+        found.unwrap_or_default()
+    }
+}
+
+/// The first value of a query parameter, as it stands in the query.
+fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCOPE: Scope<'_> = Scope { place: "test", parameters: Some(&["id"]) };
+
+    #[test]
+    fn texts_without_variables_are_constant() {
+        assert_eq!(Template::parse("a {{b}} c", SCOPE).unwrap().as_constant(), Some("a {b} c"));
+        assert_eq!(Template::parse("", SCOPE).unwrap().as_constant(), Some(""));
+    }
+
+    #[test]
+    fn what_is_not_a_template_is_refused_with_its_reason() {
+        for (text, code) in [
+            ("{", "invalid_template"),
+            ("}", "invalid_template"),
+            ("{path.id", "invalid_template"),
+            ("{pth.id}", "unknown_variable"),
+            ("{path.other}", "unknown_variable"),
+            ("{application.name}", "unknown_variable"),
+            ("{header.a b}", "unknown_variable"),
+            ("{secret.UPPER}", "invalid_name"),
+        ] {
+            assert_eq!(Template::parse(text, SCOPE).unwrap_err().code, code, "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_named_as_references() {
+        let template = Template::parse("Bearer {secret.token}", SCOPE).unwrap();
+        let tenant = Name::default_name();
+        assert_eq!(template.references(&tenant).first().unwrap().to_string(), "Secret default/token");
+    }
+}

@@ -1,0 +1,226 @@
+//! The world as tests have it: callers, secrets and counters that are written down beforehand.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use tollgate_model::secret::SecretText;
+use tollgate_model::{FromText as _, Name};
+use tollgate_policy::chain::{Carries, Chain};
+use tollgate_policy::limit::Usage;
+use tollgate_policy::policies::{AnyPolicy, Shared};
+use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
+use tollgate_policy::ports::{Counters, Decision, Ports, Take, Taken};
+use tollgate_policy::{Body, Cx, Flow, Refusal, Scope};
+
+/// A moment in 2023, in microseconds since 1970-01-01.
+pub const NOW: u64 = 1_700_000_000_000_000;
+
+/// A name.
+pub fn name(text: &str) -> Name {
+    Name::from_text(text).unwrap()
+}
+
+/// The JSON of a YAML text with one document.
+pub fn yaml(text: &str) -> serde_json::Value {
+    let mut documents = tollgate_model::file::documents(text).unwrap();
+    assert_eq!(documents.len(), 1, "{text}");
+    documents.remove(0).value
+}
+
+/// A policy from `name: {…}`, as it stands in a list of policies.
+pub fn policy(text: &str) -> Shared {
+    let value = yaml(text);
+    let (name, config) = value.as_object().unwrap().iter().next().unwrap();
+    let scope = Scope { place: "Api/default/orders", parameters: Some(&["id"]) };
+    Arc::new(AnyPolicy::compile(name, config, scope).unwrap())
+}
+
+/// A chain of policies of one level.
+pub fn chain(texts: &[&str]) -> Chain {
+    let policies: Vec<Shared> = texts.iter().map(|text| policy(text)).collect();
+    Chain::assemble([policies.as_slice()])
+}
+
+/// Everything that a request meets, and where it comes from.
+pub struct World {
+    pub now_unix_micros: u64,
+    pub client: Client,
+    pub route: RouteFacts,
+    pub parameters: HashMap<String, String>,
+    pub identity: Option<Arc<Caller>>,
+    pub callers: HashMap<(Name, Vec<u8>), Arc<Caller>>,
+    pub secrets: HashMap<(Name, Name), SecretText>,
+    pub counters: CountersDouble,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            now_unix_micros: NOW,
+            client: Client { address: [192, 0, 2, 7].into(), address_text: "192.0.2.7".into() },
+            route: RouteFacts {
+                tenant: Name::default_name(),
+                api: name("orders"),
+                route: Some(name("item")),
+            },
+            parameters: HashMap::new(),
+            identity: None,
+            callers: HashMap::new(),
+            secrets: HashMap::new(),
+            counters: CountersDouble::default(),
+        }
+    }
+}
+
+impl World {
+    /// Gives a caller of the tenant `default` a key.
+    pub fn with_caller(mut self, key: &str, caller: Caller) -> Self {
+        self.callers.insert((caller.tenant.clone(), key.as_bytes().to_vec()), Arc::new(caller));
+        self
+    }
+
+    /// What policies see of a request.
+    pub fn cx(&self) -> Cx<'_> {
+        Cx {
+            now_unix_micros: self.now_unix_micros,
+            client: &self.client,
+            route: &self.route,
+            parameters: self,
+            request_id: "request-1",
+            identity: self.identity.clone(),
+            ports: self,
+        }
+    }
+
+    /// Sends a request through a chain and an empty answer with status 200 back.
+    pub async fn exchange(&self, chain: &Chain, mut request: Request<Body>) -> Met {
+        let (mut carries, mut cx) = (Carries::default(), self.cx());
+        match chain.on_request(&mut cx, &mut request, &mut carries).await {
+            Flow::Next(()) => {}
+            Flow::Refuse(refusal) => return Met { refusal: Some(*refusal), ..Met::new(cx.identity, request) },
+            Flow::Answer(_) => panic!("no policy answers in the upstream's place"),
+        }
+        let mut response = Response::new(Body::Empty);
+        chain.on_response(&mut carries, &mut cx, &mut response).await;
+        let identity = cx.identity.take();
+        let end = tollgate_policy::End { status: StatusCode::OK, is_complete: true };
+        chain.on_end(carries, &end);
+        Met { response, ..Met::new(identity, request) }
+    }
+}
+
+/// What came of an exchange.
+pub struct Met {
+    pub request: Request<Body>,
+    pub response: Response<Body>,
+    pub refusal: Option<Refusal>,
+    pub identity: Option<Arc<Caller>>,
+}
+
+impl Met {
+    fn new(identity: Option<Arc<Caller>>, request: Request<Body>) -> Self {
+        Self { request, response: Response::new(Body::Empty), refusal: None, identity }
+    }
+
+    /// A field of the request as it goes upstream.
+    pub fn sent(&self, field: &str) -> Option<&str> {
+        self.request.headers().get(field).map(|value| value.to_str().unwrap())
+    }
+
+    /// All values of a field of the response or refusal.
+    pub fn answered(&self, field: &str) -> Vec<&str> {
+        match &self.refusal {
+            None => self.response.headers().get_all(field).iter().map(|value| value.to_str().unwrap()).collect(),
+            Some(refusal) => refusal
+                .headers
+                .iter()
+                .filter(|(name, _)| name == field)
+                .map(|(_, value)| value.to_str().unwrap())
+                .collect(),
+        }
+    }
+
+    /// The status and the code of the refusal.
+    pub fn refused(&self) -> Option<(u16, &str)> {
+        self.refusal.as_ref().map(|refusal| (refusal.status.as_u16(), refusal.code))
+    }
+}
+
+/// A caller of the tenant `default`.
+pub fn caller(application: &str, credential: &str) -> Caller {
+    Caller {
+        tenant: Name::default_name(),
+        application: name(application),
+        credential: name(credential),
+        expires_at_unix_micros: None,
+        is_disabled: false,
+        chain: None,
+    }
+}
+
+/// A GET of `/items/7?color=red` with these fields.
+pub fn request(fields: &[(&str, &str)]) -> Request<Body> {
+    let mut builder = Request::get("http://api.shop.test/items/7?color=red&color=blue");
+    for (name, value) in fields {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(Body::Empty).unwrap()
+}
+
+impl Parameters for World {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+}
+
+impl Ports for World {
+    fn counters(&self) -> &dyn Counters {
+        &self.counters
+    }
+
+    fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {
+        self.callers.get(&(tenant.clone(), key.to_vec())).cloned()
+    }
+
+    fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
+        self.secrets.get(&(tenant.clone(), name.clone()))
+    }
+}
+
+/// Counters in memory, with a list of what was asked for.
+#[derive(Default)]
+pub struct CountersDouble {
+    pub usages: RefCell<HashMap<String, Usage>>,
+    /// Whether every answer has to be waited for.
+    pub are_elsewhere: bool,
+    /// Answers this in place of counting.
+    pub fixed: Option<Decision>,
+}
+
+impl CountersDouble {
+    /// What was counted: `id tenant subject`, in order.
+    pub fn subjects(&self) -> Vec<String> {
+        let mut subjects: Vec<String> = self.usages.borrow().keys().cloned().collect();
+        subjects.sort();
+        subjects
+    }
+}
+
+impl Counters for CountersDouble {
+    fn take<'a>(&'a self, take: Take<'a>) -> Taken<'a> {
+        let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
+        let mut usages = self.usages.borrow_mut();
+        let usage = usages.entry(key).or_default();
+        let counted = usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros);
+        let decision = self.fixed.unwrap_or(counted);
+        if !self.are_elsewhere {
+            return Taken::Now(decision);
+        }
+        Taken::Wait(Box::pin(async move {
+            tokio::task::yield_now().await;
+            decision
+        }))
+    }
+}

@@ -1,0 +1,7 @@
+//! What tests of several crates share: servers, clients, clocks. Only ever a dev-dependency.
+
+// A real PostgreSQL: one server a test process, one database a test.
+pub mod postgres;
+
+// A real Redis: a server of one's own, that can be stopped, paused and slow.
+pub mod redis;
