@@ -61,7 +61,7 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
             let routes = spec.get("routes").and_then(Value::as_array).map_or(0, Vec::len);
             vec![
                 text("/version", ""),
-                if hosts.is_empty() { "any".to_owned() } else { hosts },
+                if hosts.is_empty() { "all".to_owned() } else { hosts },
                 text("/base_path", "/"),
                 text("/upstream", ""),
                 routes.to_string(),

@@ -140,8 +140,9 @@ fn sealed(document: &Value, mark: &str) -> Value {
     let Some(Value::Object(spec)) = document.get_mut("spec") else { return document };
     match kind.as_deref() {
         Some("Secret") => {
-            spec.shift_remove("sealed");
-            spec.shift_remove("value");
+            for field in ["sealed", "value", "from_env", "from_file"] {
+                spec.shift_remove(field);
+            }
             spec.insert("value".to_owned(), Value::from(mark));
         }
         Some("Credential") if spec.contains_key("api_key") => {
@@ -193,8 +194,10 @@ mod tests {
     #[test]
     fn what_is_sealed_is_shown_neither_from_the_file_nor_from_the_server() {
         let written = json!({"kind": "Secret", "name": "s", "spec": {"value": "sk-1"}});
+        let looked_up = json!({"kind": "Secret", "name": "s", "spec": {"from_env": "TOKEN"}});
         let held = json!({"kind": "Secret", "name": "s", "spec": {"sealed": true}});
         assert_eq!(sealed(&written, SEALED), sealed(&held, SEALED));
+        assert_eq!(sealed(&looked_up, SEALED), sealed(&held, SEALED));
         let written = json!({"kind": "Credential", "spec": {"application": "a", "api_key": {"value": "sk-shop-0001"}}});
         assert!(!sealed(&written, SEALED).to_string().contains("sk-shop"));
     }

@@ -160,13 +160,20 @@ pub(crate) struct Problem {
     pub(crate) issues: Vec<Issue>,
 }
 
+impl Problem {
+    /// Whether the detail is this issue already, word for word.
+    fn says(&self, issue: &Issue) -> bool {
+        issue.at.is_empty() && self.detail.as_deref() == Some(issue.problem.as_str())
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.detail.as_deref().unwrap_or(&self.title))?;
         if !self.code.is_empty() {
             write!(formatter, " ({})", self.code)?;
         }
-        for issue in &self.issues {
+        for issue in self.issues.iter().filter(|issue| !self.says(issue)) {
             let place = dotted(&issue.at);
             let colon = if place.is_empty() { "" } else { ": " };
             write!(formatter, "\n  {place}{colon}{} ({})", issue.problem, issue.code)?;

@@ -1,6 +1,6 @@
 //! `tollgate`: both planes in one process, and the client of the admin API. One module a verb; what
-//! they share stands above them. This crate is the composition root: it holds no rule of its own
-//! about what a resource is or does.
+//! they share stands above them. This crate is the composition root: it never holds a rule of its
+//! own about what a resource is or does.
 
 /// The flags of all verbs; the environment.
 mod settings;
@@ -35,6 +35,7 @@ mod delete;
 mod describe;
 mod diff;
 mod echo;
+mod explain;
 mod export;
 mod get;
 mod health;
@@ -111,6 +112,8 @@ enum Asking {
     Apply(apply::Arguments),
     /// Show what `apply` would change, or what changed between two revisions; ends with 1 where something differs
     Diff(diff::Arguments),
+    /// Show which route a request would take, and why
+    Explain(explain::Arguments),
     /// Print everything as one resource file
     Export(export::Arguments),
     /// List resources of a kind, or get one
@@ -173,6 +176,7 @@ async fn ask(verb: Asking, session: Session) -> Result<Outcome, Failure> {
     match verb {
         Asking::Apply(arguments) => apply::run(arguments, session).await,
         Asking::Diff(arguments) => diff::run(arguments, session).await,
+        Asking::Explain(arguments) => explain::run(arguments, session).await,
         Asking::Export(arguments) => export::run(arguments, session).await,
         Asking::Get(arguments) => get::run(arguments, session).await,
         Asking::Describe(arguments) => describe::run(arguments, session).await,

@@ -83,7 +83,7 @@ pub(crate) fn contexts_path() -> Option<PathBuf> {
     Some(folder.join("tollgate").join("config.toml"))
 }
 
-/// A variable that a resource file names in `from_env`. None where it is not set or not UTF-8.
+/// A variable that holds a secret, such as one that a resource file names in `from_env`. None where it is not set or not UTF-8.
 #[must_use]
 pub(crate) fn secret_variable(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok())

@@ -234,7 +234,8 @@ impl Changes {
     pub async fn roll_back(&self, actor: &str, back: RollBack) -> Result<Outcome, ChangeError> {
         let (this, actor) = (self.clone(), actor.to_owned());
         let work = self.tasks.spawn(async move {
-            let scope = back.tenant.as_ref().map_or(Scope::Platform, |name| Scope::Tenant(name.as_str()));
+            let scope =
+                back.tenant.as_ref().map_or(Scope::Platform, |name| Scope::Tenant(name.as_str()));
             let mut transaction = this.store.begin().await?;
             this.catch_up_within(&mut transaction).await?;
             if back.revision > transaction.revision() {
@@ -243,7 +244,8 @@ impl Changes {
             let differences = transaction.changed_since(back.revision, scope).await?;
             let is_tenants = |kind: &str| back.tenant.is_none() || !is_platform(kind);
             let differences = differences.into_iter().filter(|found| is_tenants(&found.kind));
-            let prepared = differences.map(|found| this.restore(found)).collect::<Result<_, _>>()?;
+            let prepared =
+                differences.map(|found| this.restore(found)).collect::<Result<_, _>>()?;
             let terms = Terms::of(now());
             let plan = this.plan(prepared, terms).await?;
             if back.is_dry_run {
@@ -267,7 +269,9 @@ impl Changes {
                 let step = match operation.action {
                     Action::Delete(id) => Step::Delete(id),
                     Action::Put(document) if needs_held(&document) => Step::PutHeld(document),
-                    Action::Put(document) => step(document.id.clone(), contents.given(document, None))?,
+                    Action::Put(document) => {
+                        step(document.id.clone(), contents.given(document, None))?
+                    }
                 };
                 let place = Place::At(operation.place);
                 Ok(Prepared { place, expect: operation.expect, keeper: None, step })

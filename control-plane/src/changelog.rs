@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::cause;
 use crate::change::{ChangeError, Changes};
 use crate::store::{Listener, Store};
 
@@ -47,7 +48,7 @@ pub(crate) async fn follow(
             Ok(()) => None,
             Err(error) => {
                 if !was_behind {
-                    tracing::error!(error = &error as &dyn std::error::Error, "follow the change log");
+                    tracing::error!(error = cause(&error), "follow the change log");
                 }
                 Some(RETRY_AFTER)
             }
@@ -72,7 +73,7 @@ async fn wait(pause: Option<Duration>, listener: Option<&mut Listener>) {
         (None, Some(listener)) => {
             let told = tokio::time::timeout(POLL_EVERY, listener.changed()).await;
             if let Ok(Err(error)) = told {
-                tracing::warn!(error = &error as &dyn std::error::Error, "hear of new revisions");
+                tracing::warn!(error = cause(&error), "hear of new revisions");
                 tokio::time::sleep(POLL_EVERY).await;
             }
         }

@@ -103,7 +103,10 @@ impl Contents {
             | Spec::Application(_) => {}
         }
         if checked.json.len() > SPEC_BYTES {
-            let problem = format!("is {} bytes; a specification has at most {SPEC_BYTES}", checked.json.len());
+            let problem = format!(
+                "is {} bytes; a specification has at most {SPEC_BYTES}",
+                checked.json.len()
+            );
             return Err(Issues::one(Issue::new("/spec", "too_large", problem)).into());
         }
         let kept = kept.map_or_else(|| checked.json.clone(), |kept| Arc::from(kept.to_string()));
@@ -208,7 +211,13 @@ fn fill_in(document: &mut Document, held: Option<&Entry>) {
     };
     let (from, field) = match document.id.kind {
         Kind::Secret => ("sealed", "value"),
-        _ => ("api_key", "api_key"),
+        Kind::Credential => ("api_key", "api_key"),
+        Kind::Tenant
+        | Kind::Gateway
+        | Kind::Upstream
+        | Kind::PolicySet
+        | Kind::Api
+        | Kind::Application => return,
     };
     if let Some(value) = held.get(field) {
         document.spec = with_field(&document.spec, from, field, value.clone());
@@ -291,7 +300,8 @@ mod tests {
     #[test]
     fn differences_are_named_by_pointer() {
         let before = json!({"spec": {"a": {"x": 1, "y/z": 2}, "list": [1, 2], "gone": true}});
-        let after = json!({"labels": {"team": "a"}, "spec": {"a": {"x": 1, "y/z": 3}, "list": [1, 2, 3]}});
+        let after =
+            json!({"labels": {"team": "a"}, "spec": {"a": {"x": 1, "y/z": 3}, "list": [1, 2, 3]}});
         let found = differences(&before, &after);
         let places: Vec<&str> = found.iter().map(|difference| difference.at.as_str()).collect();
         assert_eq!(places, ["/labels", "/spec/a/y~1z", "/spec/list/2", "/spec/gone"]);
@@ -304,8 +314,12 @@ mod tests {
     fn what_is_shown_has_neither_value_nor_hash() {
         let secret = json!({"spec": {"description": "d", "sealed": "v1:abc"}});
         let text = shown_by_name("Secret", "default", "s", &secret).to_string();
-        assert_eq!(text, r#"{"kind":"Secret","tenant":"default","name":"s","spec":{"description":"d","sealed":true}}"#);
-        let credential = json!({"spec": {"application": "a", "api_key": {"hash": "00ff", "hint": "sk-"}}});
+        assert_eq!(
+            text,
+            r#"{"kind":"Secret","tenant":"default","name":"s","spec":{"description":"d","sealed":true}}"#
+        );
+        let credential =
+            json!({"spec": {"application": "a", "api_key": {"hash": "00ff", "hint": "sk-"}}});
         let text = shown_by_name("Credential", "default", "c", &credential).to_string();
         assert!(!text.contains("00ff") && text.contains(r#""api_key":{"hint":"sk-"}"#));
     }

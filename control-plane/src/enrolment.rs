@@ -12,6 +12,7 @@ use tollgate_proto::v1::enrolment_server::Enrolment;
 use tonic::{Request, Response, Status};
 
 use crate::authority::{Authority, AuthorityError, NODE_LIFETIME, NodeCertificate, NodeIdentity};
+use crate::cause;
 use crate::identity::{JoinError, JoinTokens, trusted_fingerprint};
 use crate::store::Store;
 use crate::stream::check_known;
@@ -56,7 +57,9 @@ impl Enrolment for EnrolmentService {
         })?;
         let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
         if address.is_some_and(|address| inner.wrong.is_refused(address, Instant::now())) {
-            return Err(Status::resource_exhausted("too many wrong join tokens; try again in a minute"));
+            return Err(Status::resource_exhausted(
+                "too many wrong join tokens; try again in a minute",
+            ));
         }
         let request = request.into_inner();
         let wrong = |status: Status| {
@@ -75,7 +78,12 @@ impl Enrolment for EnrolmentService {
         let certificate = inner.issue(&identity, &request.public_key, now)?;
         let redeemed = inner.tokens.redeem(&request.token, identity.gateway(), now).await;
         let token = redeemed.map_err(|error| wrong(join_refused(&error)))?;
-        tracing::info!(node = identity.node(), gateway = identity.gateway(), token = token.id, "a node has joined");
+        tracing::info!(
+            node = identity.node(),
+            gateway = identity.gateway(),
+            token = token.id,
+            "a node has joined"
+        );
         inner.hand_over(&identity, certificate, now).await
     }
 
@@ -104,7 +112,7 @@ impl Inner {
             if matches!(error, AuthorityError::PublicKey) {
                 return Status::invalid_argument(error.to_string());
             }
-            tracing::error!(error = &error as &dyn std::error::Error, "certify a node");
+            tracing::error!(error = cause(&error), "certify a node");
             Status::internal("the certificate could not be made")
         })
     }
@@ -118,7 +126,7 @@ impl Inner {
         let (gateway, node) = (identity.gateway(), identity.node());
         let written = self.store.node_certified(gateway, node, &certificate.serial, now).await;
         written.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "write down a node's certificate");
+            tracing::error!(error = cause(&error), "write down a node's certificate");
             Status::unavailable("the store does not answer; try again")
         })?;
         Ok(Response::new(v1::JoinResponse {
@@ -136,7 +144,7 @@ fn join_refused(error: &JoinError) -> Status {
         | JoinError::UsedUp { .. } => Status::unauthenticated(error.to_string()),
         JoinError::OtherGateway { .. } => Status::permission_denied(error.to_string()),
         JoinError::Random(_) | JoinError::Store(_) => {
-            tracing::error!(error = error as &dyn std::error::Error, "redeem a join token");
+            tracing::error!(error = cause(error), "redeem a join token");
             Status::unavailable("the store does not answer; try again")
         }
     }
@@ -150,7 +158,9 @@ impl WrongTokens {
     fn is_refused(&self, address: IpAddr, now: Instant) -> bool {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&address);
-        count.is_some_and(|(count, since)| *count >= WRONG_TOKENS && now.duration_since(*since) < WINDOW)
+        count.is_some_and(|(count, since)| {
+            *count >= WRONG_TOKENS && now.duration_since(*since) < WINDOW
+        })
     }
 
     fn add(&self, address: IpAddr, now: Instant) {

@@ -68,7 +68,8 @@ impl Published {
 /// The delta as a message, if it is small enough to be one.
 pub(crate) fn message(delta: v1::Delta) -> Option<v1::ControlMessage> {
     let is_small = delta.encoded_len() <= DELTA_BYTES;
-    is_small.then(|| v1::ControlMessage { message: Some(v1::control_message::Message::Delta(delta)) })
+    is_small
+        .then(|| v1::ControlMessage { message: Some(v1::control_message::Message::Delta(delta)) })
 }
 
 /// Hands revisions to streams.
@@ -134,14 +135,9 @@ impl Fanout {
         if digest.is_some_and(|digest| *digest != first.digest_before) {
             return Missed::Contradicted;
         }
-        let changed: BTreeSet<&ResourceId> = missed().flat_map(|published| &published.changed).collect();
+        let changed: BTreeSet<&ResourceId> =
+            missed().flat_map(|published| &published.changed).collect();
         Missed::Resources(changed.into_iter().cloned().collect())
-    }
-
-    /// Whether all that changed after `revision` is kept.
-    pub(crate) fn covers(&self, revision: u64) -> bool {
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.revisions.iter().any(|published| published.from == revision)
     }
 
     /// When a revision took effect here; none where it is too old to say.

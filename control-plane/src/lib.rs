@@ -39,5 +39,12 @@ mod metrics;
 // What keeps it from starting, in words for people.
 mod start;
 
+/// An error as a log event takes it, with its causes.
+fn cause<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> &'a (dyn std::error::Error + 'static) {
+    error
+}
+
 pub use self::settings::Settings;
 pub use self::start::{ControlPlane, RunError, StartError};

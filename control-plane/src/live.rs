@@ -157,7 +157,9 @@ pub enum LiveError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A resource is not one that this program takes.
-    #[error("{what} of revision {revision} cannot be read by this version of Tollgate; a newer one wrote it")]
+    #[error(
+        "{what} of revision {revision} cannot be read by this version of Tollgate; a newer one wrote it"
+    )]
     Unknown {
         /// Which resource.
         what: String,
@@ -204,7 +206,8 @@ impl Live {
             return Err(error);
         }
         state.revision = revision;
-        let live = Self { contents, state: ArcSwap::from_pointee(state), fanout, turn: Mutex::new(()) };
+        let live =
+            Self { contents, state: ArcSwap::from_pointee(state), fanout, turn: Mutex::new(()) };
         Ok(live)
     }
 
@@ -271,7 +274,9 @@ impl Live {
                 let candidate = self.contents.kept(id.clone(), after);
                 let candidate = candidate.map_err(|error| match error {
                     ContentError::Store(error) => LiveError::Store(error),
-                    error => unknown(Box::new(error)),
+                    error @ (ContentError::Faults(_) | ContentError::Seal(_)) => {
+                        unknown(Box::new(error))
+                    }
                 })?;
                 next.put(candidate, Arc::from(change.managed_by.as_str()));
             }
@@ -290,7 +295,7 @@ fn load_row(state: &mut LiveState, contents: &Contents, row: Row) -> Result<(), 
     let id = id_of(&row.kind, &row.tenant, &row.name).map_err(unknown)?;
     let candidate = contents.kept(id, &row.spec).map_err(|error| match error {
         ContentError::Store(error) => LiveError::Store(error),
-        error => unknown(Box::new(error)),
+        error @ (ContentError::Faults(_) | ContentError::Seal(_)) => unknown(Box::new(error)),
     })?;
     let Candidate { labels, mut checked, kept, .. } = candidate;
     checked.version = row.version;
@@ -310,7 +315,8 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The id of what the store names.
 pub(crate) fn id_of(kind: &str, tenant: &str, name: &str) -> Result<ResourceId, Cause> {
-    let kind = Kind::from_name(kind).ok_or_else(|| Cause::from(format!("there is no kind `{kind}`")))?;
+    let kind =
+        Kind::from_name(kind).ok_or_else(|| Cause::from(format!("there is no kind `{kind}`")))?;
     let (tenant, name) = (Name::from_text(tenant)?, Name::from_text(name)?);
     Ok(ResourceId::new(kind, tenant, name))
 }

@@ -29,16 +29,12 @@ fn main() -> anyhow::Result<()> {
         tracing::warn!("{problem}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(program.settings))
+    runtime.block_on(Box::pin(run(program.settings)))
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let plane = ControlPlane::start(settings).await.context("start the control plane")?;
-    match plane.first_token() {
-        First::Made(path) => tracing::info!(file = %path.display(), "the first administrator's token is in a file"),
-        First::Ignored => tracing::warn!("TOLLGATE_ADMIN_TOKEN is not heeded: there is an administrator's token already"),
-        First::Given | First::Present => {}
-    }
+    tell(plane.first_token());
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -57,4 +53,18 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         }
     };
     ended.context("run the control plane")
+}
+
+fn tell(first: &First) {
+    match first {
+        First::Made(path) => {
+            tracing::info!(file = %path.display(), "the first administrator's token is in a file");
+        }
+        First::Ignored => {
+            tracing::warn!(
+                "TOLLGATE_ADMIN_TOKEN does not work: there is another administrator's token"
+            );
+        }
+        First::Given | First::Present => {}
+    }
 }

@@ -67,15 +67,31 @@ impl Metrics {
         for (name, help, value) in [
             ("tollgate_config_revision", "Revision in force.", gauges.revision.to_string()),
             ("tollgate_config_resources", "Resources in force.", gauges.resources.to_string()),
-            ("tollgate_nodes_connected", "Nodes that are connected, to any control plane.", gauges.nodes_connected.to_string()),
-            ("tollgate_nodes_current", "Connected nodes that run the revision in force.", gauges.nodes_current.to_string()),
-            ("tollgate_config_rejected", "Resources that some node refuses, summed over nodes.", gauges.resources_rejected.to_string()),
+            (
+                "tollgate_nodes_connected",
+                "Nodes that are connected, to any control plane.",
+                gauges.nodes_connected.to_string(),
+            ),
+            (
+                "tollgate_nodes_current",
+                "Connected nodes that run the revision in force.",
+                gauges.nodes_current.to_string(),
+            ),
+            (
+                "tollgate_config_rejected",
+                "Resources that some node refuses, summed over nodes.",
+                gauges.resources_rejected.to_string(),
+            ),
         ] {
             head(name, "gauge", help, &mut text);
             line(&mut text, format_args!("{name} {value}"));
         }
         for (name, help, counter) in [
-            ("tollgate_config_snapshots_sent_total", "Whole configurations sent to nodes.", &self.snapshots_sent),
+            (
+                "tollgate_config_snapshots_sent_total",
+                "Whole configurations sent to nodes.",
+                &self.snapshots_sent,
+            ),
             ("tollgate_config_deltas_sent_total", "Differences sent to nodes.", &self.deltas_sent),
         ] {
             head(name, "counter", help, &mut text);
@@ -109,7 +125,13 @@ mod tests {
         let metrics = Metrics::default();
         metrics.change_to_applied.observe(Duration::from_millis(3));
         metrics.change_to_applied.observe(Duration::from_mins(1));
-        let gauges = Gauges { revision: 7, resources: 2, nodes_connected: 1, nodes_current: 1, resources_rejected: 0 };
+        let gauges = Gauges {
+            revision: 7,
+            resources: 2,
+            nodes_connected: 1,
+            nodes_current: 1,
+            resources_rejected: 0,
+        };
         let text = metrics.render(&gauges);
         for expected in [
             "tollgate_config_revision 7\n",

@@ -22,7 +22,7 @@ pub struct Settings {
     /// stand in its certificate beside those it has anyway
     #[arg(long, env = "TOLLGATE_GRPC_NAMES", value_name = "NAME", value_delimiter = ',')]
     pub grpc_name: Vec<String>,
-    /// The store: sqlite://PATH or postgres://USER@HOST/DATABASE (default: sqlite://DATA/tollgate.db)
+    /// The store: `sqlite://PATH` or `postgres://USER@HOST/DATABASE` (default: `sqlite://DATA/tollgate.db`)
     #[arg(long, env = "TOLLGATE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
     /// The folder of the store's file, the master key and the first administrator's token
@@ -139,7 +139,8 @@ fn secret(name: &str) -> Option<SecretText> {
 #[must_use]
 pub fn unknown_variables() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let unknown = names.filter(|name| name.starts_with(PREFIX) && !VARIABLES.contains(&name.as_str()));
+    let unknown =
+        names.filter(|name| name.starts_with(PREFIX) && !VARIABLES.contains(&name.as_str()));
     unknown.filter_map(|name| misspelt(&name)).collect()
 }
 
@@ -175,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_variable_is_told_from_one_of_somebody_else() {
-        assert!(misspelt("TOLLGATE_DATABASE").is_some_and(|text| text.contains("TOLLGATE_DATABASE_URL")));
+        assert!(
+            misspelt("TOLLGATE_DATABASE")
+                .is_some_and(|text| text.contains("TOLLGATE_DATABASE_URL"))
+        );
         assert_eq!(misspelt("TOLLGATE_SERVICE_PORT_9080_TCP_PROTO"), None);
     }
 }

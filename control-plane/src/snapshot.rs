@@ -36,7 +36,8 @@ pub(crate) fn delta(from: u64, changed: &[ResourceId], state: &LiveState) -> v1:
         upserts,
         removals,
         digest: Bytes::copy_from_slice(state.digest().as_bytes()),
-        committed_unix_micros: u64::try_from(state.committed_at().as_microsecond()).unwrap_or_default(),
+        committed_unix_micros: u64::try_from(state.committed_at().as_microsecond())
+            .unwrap_or_default(),
     }
 }
 
@@ -112,4 +113,137 @@ fn cut(state: &LiveState, whole: &Bytes) -> Vec<v1::ControlMessage> {
         v1::ControlMessage { message: Some(v1::control_message::Message::Snapshot(chunk)) }
     };
     (0..count).map(piece).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use tollgate_model::wire::Digest;
+    use tollgate_model::{Document, FromText, Kind, Name};
+
+    use super::*;
+    use crate::content::{Contents, Labels};
+    use crate::seal::{ClusterKeys, MasterKey, Sealer};
+    use crate::store::Store;
+
+    type Key = (String, String, String);
+
+    /// What a node holds.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Held(BTreeMap<Key, v1::Resource>);
+
+    impl Held {
+        fn of(resources: impl IntoIterator<Item = v1::Resource>) -> Self {
+            let key = |resource: &v1::Resource| {
+                (resource.kind.clone(), resource.tenant.clone(), resource.name.clone())
+            };
+            Self(resources.into_iter().map(|resource| (key(&resource), resource)).collect())
+        }
+
+        fn apply(mut self, delta: v1::Delta) -> Self {
+            self.0.extend(Self::of(delta.upserts).0);
+            for id in delta.removals {
+                self.0.remove(&(id.kind, id.tenant, id.name));
+            }
+            self
+        }
+
+        fn digest(&self) -> Digest {
+            let mut digest = Digest::default();
+            self.0.values().for_each(|resource| digest.toggle(resource));
+            digest
+        }
+    }
+
+    fn contents() -> Contents {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let url = format!("sqlite://{}/store.db", folder.path().display());
+            let store = Store::open(&url).await.unwrap();
+            let sealer = Arc::new(Sealer::new(&MasterKey::from_text(&"0".repeat(64)).unwrap()));
+            let keys = ClusterKeys::open(&store, &sealer).await.unwrap();
+            Contents::new(sealer, Arc::new(keys))
+        })
+    }
+
+    /// A resource out of few, so that they are often changed: what it says, or that it is gone.
+    fn operation() -> impl Strategy<Value = (Kind, u8, Option<u8>)> {
+        let kind = prop_oneof![Just(Kind::Upstream), Just(Kind::Secret), Just(Kind::Application)];
+        (kind, 0..5_u8, proptest::option::weighted(0.7, 0..3_u8))
+    }
+
+    fn spec(kind: Kind, n: u8) -> Value {
+        match kind {
+            Kind::Upstream => {
+                json!({ "endpoints": [{ "url": format!("http://h:{}", 1000 + u32::from(n)) }] })
+            }
+            Kind::Secret => json!({ "description": "d", "value": n }),
+            Kind::Application
+            | Kind::Tenant
+            | Kind::Gateway
+            | Kind::PolicySet
+            | Kind::Api
+            | Kind::Credential => json!({ "description": n.to_string() }),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_delta_leads_from_any_revision_to_any_later_one(
+            revisions in proptest::collection::vec(proptest::collection::vec(operation(), 1..6), 1..12),
+            from in any::<prop::sample::Index>(),
+            to in any::<prop::sample::Index>(),
+        ) {
+            let contents = contents();
+            let mut states = vec![Arc::new(LiveState::default())];
+            let mut changed: Vec<BTreeSet<ResourceId>> = Vec::new();
+            for revision in &revisions {
+                let mut next = states.last().unwrap().next(Timestamp::UNIX_EPOCH);
+                let mut touched = BTreeSet::new();
+                for (kind, name, says) in revision {
+                    let name = Name::from_text(&format!("n{name}")).unwrap();
+                    let id = ResourceId::new(*kind, Name::default_name(), name);
+                    touched.insert(id.clone());
+                    match says {
+                        Some(n) => {
+                            let document = Document { id, labels: Labels::new(), spec: spec(*kind, *n) };
+                            next.put(contents.given(document, None).unwrap(), Arc::from("api"));
+                        }
+                        None => next.take_out(&id),
+                    }
+                }
+                states.push(Arc::new(next));
+                changed.push(touched);
+            }
+            let (a, b) = (from.index(states.len()), to.index(states.len()));
+            let (a, b) = (a.min(b), a.max(b));
+            let held = |state: &LiveState| Held::of(state.iter().map(|entry| entry.wire()));
+            let between: BTreeSet<ResourceId> = changed[a..b].iter().flatten().cloned().collect();
+            let between: Vec<ResourceId> = between.into_iter().collect();
+            let delta = delta(states[a].revision(), &between, &states[b]);
+            prop_assert_eq!(&delta.digest[..], &states[b].digest().as_bytes()[..]);
+            let applied = held(&states[a]).apply(delta);
+            prop_assert_eq!(&applied, &held(&states[b]));
+            prop_assert_eq!(applied.digest(), *states[b].digest());
+
+            let snapshot = make(&states[b]).unwrap();
+            let mut whole = Vec::new();
+            for chunk in &snapshot.chunks {
+                let Some(v1::control_message::Message::Snapshot(chunk)) = &chunk.message else {
+                    return Err(TestCaseError::fail("a piece of something else"));
+                };
+                whole.extend_from_slice(&chunk.data);
+            }
+            let list = zstd::decode_all(whole.as_slice()).unwrap();
+            let list = v1::ResourceList::decode(list.as_slice()).unwrap();
+            prop_assert_eq!(Held::of(list.resources), held(&states[b]));
+        }
+    }
 }

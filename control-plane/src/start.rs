@@ -18,7 +18,9 @@ use crate::changelog::{self, Following};
 use crate::content::Contents;
 use crate::enrolment::EnrolmentService;
 use crate::fanout::Fanout;
-use crate::identity::{AdminTokens, First, IdentityError, JoinError, JoinTokens, NewJoinToken, Shown};
+use crate::identity::{
+    AdminTokens, First, IdentityError, JoinError, JoinTokens, NewJoinToken, Shown,
+};
 use crate::live::{Live, LiveError};
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
@@ -54,7 +56,9 @@ pub enum StartError {
     #[error("open the store; `--database` or `TOLLGATE_DATABASE_URL` names it")]
     Store(#[source] StoreError),
     /// The master key is none, or not the store's.
-    #[error("use the master key of `TOLLGATE_MASTER_KEY`, `TOLLGATE_MASTER_KEY_FILE` or the data folder")]
+    #[error(
+        "use the master key of `TOLLGATE_MASTER_KEY`, `TOLLGATE_MASTER_KEY_FILE` or the data folder"
+    )]
     MasterKey(#[source] SealError),
     /// The certificate authority cannot be used.
     #[error("set up the certificates of the nodes' port")]
@@ -120,7 +124,8 @@ impl ControlPlane {
         let admin_token_path = settings.admin_token_path();
         let given = settings.admin_token.as_ref().map(|token| token.expose());
         let first_token = tokens.first(given, &admin_token_path, now).await?;
-        let join_tokens = JoinTokens::new(store.clone(), Arc::clone(&keys), authority.fingerprint());
+        let join_tokens =
+            JoinTokens::new(store.clone(), Arc::clone(&keys), authority.fingerprint());
 
         let contents = Contents::new(sealer, Arc::clone(&keys));
         let live = Live::load(&store, contents, Fanout::new(settings.stream.clone())).await?;
@@ -212,6 +217,18 @@ impl ControlPlane {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let (tasks, stopping) = (self.shared.tasks.clone(), self.shared.stopping.clone());
         tracing::info!(admin = %self.admin_address, grpc = %self.grpc_address, "the control plane runs");
+        let shared = Arc::clone(&self.shared);
+        let ended = self.serve(shutdown).await;
+        stopping.cancel();
+        finish(&tasks).await;
+        shared.store.close().await;
+        tracing::info!("the control plane has stopped");
+        ended
+    }
+
+    /// Serves both ports until `shutdown`.
+    async fn serve(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let (tasks, stopping) = (self.shared.tasks.clone(), self.shared.stopping.clone());
         let (store, changes) = (self.shared.store.clone(), self.changes);
         let (following, token) = (self.following, stopping.clone());
         tasks.spawn(async move { changelog::follow(store, changes, &following, token).await });
@@ -221,10 +238,10 @@ impl ControlPlane {
         let listener = self.admin_listener;
         tasks.spawn(async move { admin::serve::serve(listener, router, &inner, token).await });
 
-        let services = (SyncService::new(Arc::clone(&self.shared)), self.enrolment);
+        let services = (SyncService::new(self.shared), self.enrolment);
         let serving =
             transport::serve(self.grpc_listener, self.acceptor, services, &tasks, stopping.clone());
-        let mut serving = std::pin::pin!(serving);
+        let mut serving = Box::pin(serving);
         let ended = tokio::select! {
             ended = &mut serving => ended,
             () = shutdown.cancelled() => {
@@ -233,14 +250,15 @@ impl ControlPlane {
                 tokio::time::timeout(STOP_LIMIT, serving).await.unwrap_or(Ok(()))
             }
         };
-        stopping.cancel();
-        tasks.close();
-        if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
-            tracing::warn!("not everything was finished in time");
-        }
-        self.shared.store.close().await;
-        tracing::info!("the control plane has stopped");
         Ok(ended?)
+    }
+}
+
+/// Waits for what is under way, but not for ever.
+async fn finish(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
+        tracing::warn!("not everything was finished in time");
     }
 }
 
@@ -273,13 +291,18 @@ async fn master_key(settings: &Settings) -> Result<MasterKey, StartError> {
 fn key_trouble(error: SealError) -> StartError {
     match error {
         SealError::Store(error) => StartError::Store(error),
-        error => StartError::MasterKey(error),
+        error @ (SealError::KeyFile { .. }
+        | SealError::KeyText
+        | SealError::WrongKey
+        | SealError::Damaged { .. }
+        | SealError::Cipher) => StartError::MasterKey(error),
     }
 }
 
 /// What nodes may call this control plane by.
 fn names(settings: &Settings, bound: SocketAddr) -> Vec<String> {
-    let own = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned(), bound.ip().to_string()];
+    let own =
+        ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned(), bound.ip().to_string()];
     let given = settings.grpc_name.iter().map(|name| name.trim().to_owned());
     own.into_iter().chain(given.filter(|name| !name.is_empty())).collect()
 }

@@ -24,6 +24,7 @@ use tollgate_proto::v1::sync_server::Sync;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::authority::NodeIdentity;
+use crate::cause;
 use crate::change::LOG_PAGE;
 use crate::fanout::{Missed, Published, message};
 use crate::live::{Live, LiveState, id_of};
@@ -97,7 +98,7 @@ pub(crate) async fn check_known(store: &Store, identity: &NodeIdentity) -> Resul
         // TLS has verified the certificate, and a cluster must come up again while its store is away.
         Err(StoreError::Unavailable { .. }) => Ok(()),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "look up a node");
+            tracing::error!(error = cause(&error), "look up a node");
             Err(Status::unavailable("the store does not answer; try again"))
         }
     }
@@ -124,29 +125,35 @@ impl Reader {
         say_hello: oneshot::Sender<Result<Greeting, Status>>,
     ) {
         let _guard = self.ended.clone().drop_guard();
+        let hello = match self.hello(&mut inbound).await {
+            Ok(hello) => hello,
+            // Who has hung up needs no answer.
+            Err(status) => return drop(say_hello.send(Err(status))),
+        };
+        let seat = self.shared.nodes.connect(&self.identity, &hello, Timestamp::now());
+        let (node, gateway) = (hello.node.clone(), hello.gateway.clone());
+        tracing::info!(node, gateway, build = hello.build, "a node has connected");
+        let replaced = seat.replaced.clone();
+        if say_hello.send(Ok(Greeting { hello, replaced })).is_ok() {
+            self.listen(&mut inbound, &seat).await;
+        }
+        tracing::info!(node, gateway, "a node has left");
+    }
+
+    /// The first message, which says who the node is; that must be whose certificate it is.
+    async fn hello(&self, inbound: &mut Streaming<v1::NodeMessage>) -> Result<v1::Hello, Status> {
         let first = tokio::select! {
-            () = self.ended.cancelled() => return,
+            () = self.ended.cancelled() => return Err(Status::unavailable("the stream has ended")),
             first = tokio::time::timeout(HELLO_LIMIT, inbound.message()) => first,
         };
-        let hello = match first {
-            Ok(Ok(Some(v1::NodeMessage { message: Some(Up::Hello(hello)) }))) => hello,
-            Ok(Ok(Some(_))) => return refuse(say_hello, Status::invalid_argument("the first message is not Hello")),
-            Ok(Ok(None) | Err(_)) => return,
-            Err(_elapsed) => return refuse(say_hello, Status::deadline_exceeded("no Hello came")),
+        let first = first.map_err(|_elapsed| Status::deadline_exceeded("no Hello came"))??;
+        let Some(Up::Hello(hello)) = first.and_then(|first| first.message) else {
+            return Err(Status::invalid_argument("the first message is not Hello"));
         };
         if hello.node != self.identity.node() || hello.gateway != self.identity.gateway() {
-            let says = "the certificate is another node's";
-            return refuse(say_hello, Status::unauthenticated(says));
+            return Err(Status::unauthenticated("the certificate is another node's"));
         }
-        let seat = self.shared.nodes.connect(&self.identity, &hello, Timestamp::now());
-        let (node, build) = (hello.node.clone(), hello.build.clone());
-        tracing::info!(node, gateway = hello.gateway, build, "a node has connected");
-        let replaced = seat.replaced.clone();
-        if say_hello.send(Ok(Greeting { hello, replaced })).is_err() {
-            return;
-        }
-        self.listen(&mut inbound, &seat).await;
-        tracing::info!(node, "a node has left");
+        Ok(hello)
     }
 
     async fn listen(&self, inbound: &mut Streaming<v1::NodeMessage>, seat: &Seat) {
@@ -172,11 +179,6 @@ impl Reader {
             self.shared.metrics.change_to_applied.observe(at.elapsed());
         }
     }
-}
-
-fn refuse(say_hello: oneshot::Sender<Result<Greeting, Status>>, status: Status) {
-    // Who has hung up needs no answer.
-    drop(say_hello.send(Err(status)));
 }
 
 /// Makes the messages to a node, one when it is asked for one.
@@ -344,22 +346,26 @@ impl Outbound {
     }
 
     async fn send_snapshot(&mut self, state: Arc<LiveState>) -> Result<(), Status> {
-        let fanout = self.shared.live.fanout();
-        let snapshot = self.shared.snapshots.get(state, |revision| fanout.covers(revision)).await;
-        let snapshot = snapshot.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "make a snapshot");
+        let shared = Arc::clone(&self.shared);
+        // An older one does where one message leads on from it.
+        let bridge = |from: u64| match shared.live.fanout().missed(from, None) {
+            Missed::Resources(changed) => message(delta(from, &changed, &state)),
+            Missed::TooMuch | Missed::Contradicted => None,
+        };
+        let serves = |revision: u64| bridge(revision).is_some();
+        let snapshot = shared.snapshots.get(Arc::clone(&state), serves).await.map_err(|error| {
+            tracing::error!(error = cause(&error), "make a snapshot");
             Status::unavailable("no snapshot could be made; try again")
         })?;
         self.sent = snapshot.revision;
         self.pending.extend(snapshot.chunks.iter().cloned());
-        self.shared.metrics.snapshots_sent.fetch_add(1, Ordering::Relaxed);
-        // An older one may do; what came after it follows.
-        let newest = self.shared.live.state();
-        if newest.revision() > self.sent
-            && let Missed::Resources(changed) = self.shared.live.fanout().missed(self.sent, None)
-            && let Some(message) = message(delta(self.sent, &changed, &newest))
-        {
-            self.sent = newest.revision();
+        shared.metrics.snapshots_sent.fetch_add(1, Ordering::Relaxed);
+        if snapshot.revision < state.revision() {
+            let Some(message) = bridge(snapshot.revision) else {
+                // What led on from it was let go of in this very moment.
+                return Err(Status::unavailable("the configuration moves too fast; connect again"));
+            };
+            self.sent = state.revision();
             self.pending.push_back(message);
         }
         Ok(())

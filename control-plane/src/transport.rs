@@ -16,12 +16,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tollgate_proto::v1::enrolment_server::EnrolmentServer;
 use tollgate_proto::v1::sync_server::SyncServer;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
 use crate::authority::NodeIdentity;
+use crate::cause;
 use crate::enrolment::EnrolmentService;
 use crate::stream::SyncService;
 
@@ -127,14 +128,14 @@ pub(crate) async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let incoming = accept(listener, acceptor, tasks, stopping.clone());
     let (sync, enrolment) = services;
-    Server::builder()
+    let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .add_service(SyncServer::new(sync).max_decoding_message_size(MESSAGE_BYTES))
         .add_service(EnrolmentServer::new(enrolment).max_decoding_message_size(MESSAGE_BYTES))
-        .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned())
-        .await
+        .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned());
+    Box::pin(serving).await
 }
 
 /// Connections whose TLS is set up. One that is slow at it keeps no other waiting.
@@ -156,7 +157,7 @@ fn accept(
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "accept a node's connection");
+                    tracing::warn!(error = cause(&error), "accept a node's connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -170,7 +171,7 @@ fn accept(
                         drop(sender.send(Ok(NodeConnection::new(stream, address))).await);
                     }
                     Err(error) => tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         peer = %address,
                         "set up TLS with a node"
                     ),

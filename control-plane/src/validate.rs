@@ -266,7 +266,8 @@ impl Planner<'_> {
         let Some(name) = manager.name.as_deref().filter(|_| !manager.is_forced) else { return };
         if *name != *held.managed_by {
             let by = &held.managed_by;
-            let problem = format!("{id} is managed by `{by}`; change it there, or take it over with `force`");
+            let problem =
+                format!("{id} is managed by `{by}`; change it there, or take it over with `force`");
             self.conflicts.0.push(place.issue(id, Issue::new("", MANAGED_ELSEWHERE, problem)));
         }
     }
@@ -342,7 +343,9 @@ fn expected(id: &ResourceId, expect: Expect, held: Option<&Entry>) -> Result<(),
         (Expect::Version(expected), Some(actual)) => {
             format!("{id} is at version {actual} by now, not {expected}; read it again")
         }
-        (Expect::Version(expected), None) => format!("{id} is not there, at version {expected} or any"),
+        (Expect::Version(expected), None) => {
+            format!("{id} is not there, at version {expected} or any")
+        }
         (Expect::Absent, Some(actual)) => format!("{id} is there already, at version {actual}"),
     };
     Err(Issue::new("", "version_conflict", problem))

@@ -196,6 +196,13 @@ impl AccessLog {
     }
 }
 
+impl Drop for AccessLog {
+    /// What was cut off at the very end has its record too.
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 impl Sink {
     /// Lines that were dropped because the file could not be written fast enough.
     #[must_use]

@@ -1,7 +1,7 @@
 //! What of a request decides its route, read in one way only.
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use smallvec::SmallVec;
 use tollgate_policy::policy::Parameters;
 
@@ -52,6 +52,14 @@ impl Parameters for Captured {
 pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
     let host = host(request)?;
     let uri = request.uri();
+    let target_length = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if u64::try_from(target_length).unwrap_or(u64::MAX) > plan.gateway.limits.target.bytes() {
+        return Err(Fault::Malformed {
+            code: "target_too_long",
+            status: StatusCode::URI_TOO_LONG,
+            problem: "the request target is longer than this gateway takes",
+        });
+    }
     let target = Target::parse(uri.path(), EncodedSlash::Refuse)?;
     let input = MatchInput {
         host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
@@ -96,7 +104,8 @@ fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
     }
     match field {
         // RFC 9113 §8.3.1: a request whose host field differs from `:authority` is to be treated as malformed.
-        Some(field) if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        // Of HTTP/1, the framing has compared them already.
+        Some(field) if request.version() == Version::HTTP_2 && !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
             Err(malformed("host_mismatch", "the host field names another authority than the request target"))
         }
         Some(field) => Ok(Some(field.clone())),

@@ -77,7 +77,7 @@ impl Call<'_> {
         record: &mut Record,
         carries: &mut Carries,
     ) -> (Response<Inner>, Option<Rest>) {
-        let request = request.map(forward::request_body);
+        let request = forward::take_over(request);
         if self.entry.chain.is_empty() {
             let sent = forward::forward(self.core, self.entry, self.arrival, request, record).await;
             return self.answer(sent, record);

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::{HeaderValue, Method, StatusCode, header};
 use tollgate_policy::Refusal;
 
+use crate::framing::Violation;
 use crate::route::TargetFault;
 
 /// Why an exchange has no answer of the upstream's.
@@ -22,6 +23,8 @@ pub enum Fault {
     },
     /// The node has no configuration yet.
     NotConfigured,
+    /// The request's head did not come in time.
+    TooSlow,
     /// No route matched.
     NoRoute,
     /// A route matched in all but the method.
@@ -79,12 +82,25 @@ impl From<TargetFault> for Fault {
     }
 }
 
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Malformed {
+            code: violation.code,
+            status: StatusCode::from_u16(violation.status).unwrap_or(StatusCode::BAD_REQUEST),
+            problem: violation.problem,
+        }
+    }
+}
+
 impl Fault {
     /// Whose doing it is.
     #[must_use]
     pub fn side(&self) -> Side {
         match self {
-            Self::Malformed { .. } | Self::NoRoute | Self::MethodNotAllowed { .. } => Side::Client,
+            Self::Malformed { .. }
+            | Self::TooSlow
+            | Self::NoRoute
+            | Self::MethodNotAllowed { .. } => Side::Client,
             Self::Refused(_) => Side::Policy,
             Self::Unreachable | Self::Reset | Self::TimedOut => Side::Upstream,
             Self::NotConfigured | Self::RouteUnavailable | Self::Overloaded => Side::Tollgate,
@@ -105,6 +121,11 @@ impl Fault {
                 "the gateway has not received its configuration yet",
             )
             .with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::TooSlow => refusal(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the request's head took too long to come",
+            ),
             Self::NoRoute => {
                 refusal(StatusCode::NOT_FOUND, "no_route", "no API is published at this host and path")
             }

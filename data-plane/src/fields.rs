@@ -1,21 +1,20 @@
 //! Header fields that belong to one hop only, on the way in and on the way out (RFC 9110 §7.6.1).
 
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-const OF_ONE_HOP: [HeaderName; 9] = [
+const OF_ONE_HOP: [HeaderName; 8] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     PROXY_CONNECTION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
@@ -43,11 +42,23 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Puts the pieces of `cookie`, which HTTP/2 may send apart, together again (RFC 9113 §8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    if pieces.next().is_none() || pieces.next().is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, whole);
+    }
+}
+
 fn is_of_one_hop(name: &HeaderName) -> bool {
     // By length first: it tells nearly all others apart without a comparison of texts.
     match name.as_str().len() {
         2 => *name == TE,
-        7 => *name == UPGRADE || *name == TRAILER,
+        7 => *name == UPGRADE,
         10 => *name == CONNECTION || *name == KEEP_ALIVE,
         16 => *name == PROXY_CONNECTION,
         17 => *name == TRANSFER_ENCODING,

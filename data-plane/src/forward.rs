@@ -1,7 +1,6 @@
 //! A request on its way to its upstream, and the head of the answer on its way back: what each
 //! hop adds and takes off.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
@@ -18,7 +17,7 @@ use crate::outgoing::Rest;
 use crate::plan::{RouteEntry, Target};
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
-use crate::upstream::{self, OutgoingBody};
+use crate::upstream::{self, OutgoingBody, Upload};
 
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 tollgate");
 const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
@@ -32,9 +31,15 @@ pub struct Sent {
     pub rest: Rest,
 }
 
-/// The request's body as policies see it.
+/// The request as policies see it. What is for this hop only goes before they run, so that
+/// `connection` cannot name what they set.
 #[must_use]
-pub fn request_body(incoming: Incoming) -> Body {
+pub fn take_over(mut request: Request<Incoming>) -> Request<Body> {
+    fields::remove_hop_by_hop(request.headers_mut());
+    request.map(request_body)
+}
+
+fn request_body(incoming: Incoming) -> Body {
     if incoming.is_end_stream() { Body::Empty } else { Body::stream(incoming.map_err(Into::into)) }
 }
 
@@ -59,13 +64,12 @@ pub async fn forward(
     if let Some(uri) = rewritten(entry, arrival) {
         head.uri = uri;
     }
-    let is_body_sent = Rc::new(Cell::new(body.is_end_stream()));
-    let body = if is_body_sent.get() {
+    let body = if body.is_end_stream() {
         OutgoingBody::empty()
     } else {
-        let bytes = Rc::new(Cell::new(0));
-        record.request_bytes = Some(Rc::clone(&bytes));
-        OutgoingBody::new(body, bytes, Rc::clone(&is_body_sent), upstream.idle_timeout)
+        let upload = Rc::<Upload>::default();
+        record.upload = Some(Rc::clone(&upload));
+        OutgoingBody::new(body, upload, upstream.idle_timeout)
     };
 
     let started = Instant::now();
@@ -78,7 +82,6 @@ pub async fn forward(
     clean_answer(&mut response);
     let rest = Rest {
         lease: answer.lease,
-        is_request_sent: is_body_sent,
         idle_timeout: upstream.idle_timeout,
         deadline: upstream.total_timeout.map(|total| started + total),
     };
@@ -86,7 +89,9 @@ pub async fn forward(
 }
 
 fn tell_upstream(headers: &mut HeaderMap, arrival: &Arrival, version: Version, record: &Record) {
-    fields::remove_hop_by_hop(headers);
+    if version == Version::HTTP_2 {
+        fields::join_cookies(headers);
+    }
     // hyper has answered it with 100 already, once the body is asked for.
     headers.remove(header::EXPECT);
     let via = match version {

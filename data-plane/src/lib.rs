@@ -1,4 +1,5 @@
-//! Carries calls by the configuration it was streamed; keeps nothing but a cache on disk.
+//! Carries calls by the configuration it was streamed. It keeps nothing but a cache on disk, and never
+//! changes what it was told.
 
 /// Every flag and variable; the only reader of the environment.
 pub mod settings;

@@ -1,7 +1,7 @@
 //! Where the node listens: one socket a request thread for each address, so that the kernel deals
 //! out connections, and what an operator adds while it runs.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -28,7 +28,9 @@ pub enum Command {
 pub struct Listeners {
     threads: Vec<UnboundedSender<Command>>,
     own: SocketAddr,
-    of_gateway: HashMap<SocketAddr, ()>,
+    of_gateway: HashSet<SocketAddr>,
+    /// Closed by this node, perhaps not by all of its threads yet.
+    closed: HashSet<SocketAddr>,
 }
 
 /// Why an address cannot be listened on.
@@ -61,7 +63,7 @@ impl Listeners {
         address: SocketAddr,
         threads: Vec<UnboundedSender<Command>>,
     ) -> Result<Self, ListenError> {
-        let mut listeners = Self { threads, own: address, of_gateway: HashMap::new() };
+        let mut listeners = Self { threads, own: address, of_gateway: HashSet::new(), closed: HashSet::new() };
         listeners.own = listeners.listen(address)?;
         Ok(listeners)
     }
@@ -77,23 +79,24 @@ impl Listeners {
     pub fn follow(&mut self, gateway: &Gateway) -> Issues {
         let mut issues = Issues::default();
         let wanted: Vec<SocketAddr> = gateway.listeners.iter().map(|l| l.address.0).collect();
-        self.of_gateway.retain(|address, ()| {
+        self.of_gateway.retain(|address| {
             let stays = wanted.contains(address);
             if !stays {
                 for thread in &self.threads {
                     // A thread that is gone takes no connections.
                     let _ = thread.send(Command::Close(*address));
                 }
+                self.closed.insert(*address);
             }
             stays
         });
         for (i, address) in wanted.into_iter().enumerate() {
-            if self.of_gateway.contains_key(&address) || address == self.own {
+            if self.of_gateway.contains(&address) || address == self.own {
                 continue;
             }
             match self.listen(address) {
                 Ok(_) => {
-                    self.of_gateway.insert(address, ());
+                    self.of_gateway.insert(address);
                 }
                 Err(error) => {
                     let code = match &error {
@@ -118,9 +121,12 @@ impl Listeners {
         };
         // A first socket without SO_REUSEPORT tells whether another process has the address: with
         // it, two nodes would share their calls unnoticed.
-        let probe = socket(address, false).map_err(failed)?;
-        let actual = probe.local_addr().map_err(failed)?;
-        drop(probe);
+        let actual = if self.closed.contains(&address) {
+            address
+        } else {
+            let probe = socket(address, false).map_err(failed)?;
+            probe.local_addr().map_err(failed)?
+        };
         let mut sockets = Vec::with_capacity(self.threads.len());
         for _ in &self.threads {
             sockets.push(socket(actual, true).map_err(failed)?);

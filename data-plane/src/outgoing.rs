@@ -1,9 +1,7 @@
 //! The answer on its way to the client: counted, bounded in time, and with all that ends with its
 //! last byte.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -59,8 +57,6 @@ impl Inner {
 pub struct Rest {
     /// The connection it comes from.
     pub lease: Lease,
-    /// Whether the request's body went out whole; else the connection cannot be used again.
-    pub is_request_sent: Rc<Cell<bool>>,
     /// The longest wait between two pieces.
     pub idle_timeout: Duration,
     /// When the whole exchange must be over.
@@ -121,7 +117,8 @@ impl Ending {
         }
         if let Some(rest) = self.rest.take()
             && is_complete
-            && rest.is_request_sent.get()
+            // Else the connection cannot be used again.
+            && self.record.is_request_sent()
         {
             rest.lease.give_back(self.record.core().coarse_now.get());
         }
@@ -197,9 +194,10 @@ impl http_body::Body for ExchangeBody {
 }
 
 impl Drop for ExchangeBody {
-    /// Complete where there was nothing (more) to ask for, else the client went away.
+    /// Complete where there was nothing (more) to ask for, also of the answer to HEAD; else the
+    /// client went away.
     fn drop(&mut self) {
-        let is_complete = self.inner.is_over();
+        let is_complete = self.inner.is_over() || self.ending.record.is_head();
         self.ending.end(is_complete);
     }
 }

@@ -1,6 +1,5 @@
 //! One record an exchange, from its head to its last byte.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +15,7 @@ use crate::fault::Side;
 use crate::metrics::Outcome;
 use crate::peer::Peer;
 use crate::plan::Slot;
+use crate::upstream::Upload;
 
 /// What is known of an exchange so far.
 pub struct Record {
@@ -38,8 +38,8 @@ pub struct Record {
     pub caller: Option<Arc<Caller>>,
     /// Why, where it was not the upstream's answer.
     pub fault: Option<(&'static str, Side)>,
-    /// Bytes of the request's body so far.
-    pub request_bytes: Option<Rc<Cell<u64>>>,
+    /// How far the request's body has come, where it has one that went upstream.
+    pub upload: Option<Rc<Upload>>,
     /// Bytes of the response's body so far.
     pub response_bytes: u64,
     /// Which server answered, and after how many microseconds.
@@ -85,7 +85,7 @@ impl Record {
             client: None,
             caller: None,
             fault: None,
-            request_bytes: None,
+            upload: None,
             response_bytes: 0,
             upstream: None,
             attempts: 0,
@@ -117,6 +117,18 @@ impl Record {
         self.request_id.to_str().unwrap_or_default()
     }
 
+    /// Whether the request went upstream to its last byte.
+    #[must_use]
+    pub fn is_request_sent(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.ended().is_some())
+    }
+
+    /// Whether its answer has no body, whatever it says of one.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// Microseconds since its head came.
     #[must_use]
     pub fn elapsed_micros(&self) -> u64 {
@@ -129,7 +141,7 @@ impl Record {
         let outcome = Outcome {
             status,
             duration_micros: self.elapsed_micros(),
-            request_bytes: self.request_bytes.as_ref().map_or(0, |bytes| bytes.get()),
+            request_bytes: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
             response_bytes: self.response_bytes,
         };
         let facts = entry.map(|entry| (entry.api_number, &entry.facts));

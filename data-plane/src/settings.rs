@@ -185,7 +185,7 @@ impl Settings {
         let Some(path) = self.join_file.take() else { return Ok(self) };
         let given_up = Instant::now() + JOIN_FILE_TIME;
         let text = loop {
-            match std::fs::read_to_string(&path) {
+            match fs::read_to_string(&path) {
                 Ok(text) if !text.trim().is_empty() => break text,
                 Err(source) if Instant::now() >= given_up => {
                     return Err(JoinFileError::Read { path, source });

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::AccessLog;
 use crate::connection::{self, SWEEP};
 use crate::core::{Core, Shared};
+use crate::fault::Fault;
 use crate::listener::Command;
 use crate::metrics::CoreMetrics;
-use crate::response::problem_document;
 
 /// What a request thread is started with.
 pub struct Start {
@@ -140,7 +140,7 @@ fn deal(core: &Rc<Core>, threads: &[UnboundedSender<Command>], stream: TcpStream
     let limit = core.plan().gateway.limits.connections;
     if open >= usize::try_from(limit).unwrap_or(usize::MAX) {
         core.metrics.connections_refused.add(1);
-        return refuse(&stream);
+        return refuse(core, &stream);
     }
     let own = loads.get(core.index).map_or(0, |load| load.load(Ordering::Relaxed));
     let least = (0..).zip(loads).map(|(i, load)| (load.load(Ordering::Relaxed), i)).min();
@@ -169,15 +169,10 @@ fn deal(core: &Rc<Core>, threads: &[UnboundedSender<Command>], stream: TcpStream
 }
 
 /// One write of a refusal: who overloads a node gets no more of it.
-fn refuse(stream: &TcpStream) {
-    let refusal = crate::fault::Fault::Overloaded.into_refusal();
-    let body = problem_document(refusal.status, refusal.code, &refusal.detail, "-");
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         content-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    let _ = stream.try_write(&[head.as_bytes(), &body].concat());
+fn refuse(core: &Core, stream: &TcpStream) {
+    let _ = stream.try_write(&connection::refusal_message(core, Fault::Overloaded));
+    // Closed with bytes unread, the client's system may throw the refusal away.
+    let _ = stream.try_read(&mut [0; 4096]);
 }
 
 fn take_over(core: &Rc<Core>, stream: std::net::TcpStream, address: SocketAddr) {

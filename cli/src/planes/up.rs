@@ -184,8 +184,7 @@ async fn wait_until_ready(readiness: &Arc<Readiness>) -> Result<(), Failure> {
 
 /// Writes the context `local`, so that the next command in another terminal just works.
 fn remember(admin: SocketAddr, token_path: &std::path::Path, out: &Output) {
-    let token = std::env::var_os("TOLLGATE_ADMIN_TOKEN")
-        .and_then(|token| token.into_string().ok())
+    let token = crate::settings::secret_variable("TOLLGATE_ADMIN_TOKEN")
         .or_else(|| std::fs::read_to_string(token_path).ok());
     let written = Contexts::read().and_then(|mut contexts| {
         let context = Context {

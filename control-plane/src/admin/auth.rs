@@ -75,8 +75,8 @@ impl Caller {
         tenant: &Name,
         state: &LiveState,
     ) -> Result<(), AdminError> {
-        let is_there = *tenant == Name::default_name()
-            || state.get(&ResourceId::of_tenant(tenant)).is_some();
+        let is_there =
+            *tenant == Name::default_name() || state.get(&ResourceId::of_tenant(tenant)).is_some();
         if !self.sees(tenant.as_str()) || !is_there {
             return Err(AdminError::no_resource(format_args!("tenant `{tenant}`")));
         }
@@ -85,7 +85,9 @@ impl Caller {
         }
         if *tenant != Name::default_name() || self.0.tenant.is_some() {
             let kinds = kind.plural();
-            return Err(AdminError::no_resource(format_args!("address for {kinds} of tenant `{tenant}`")));
+            return Err(AdminError::no_resource(format_args!(
+                "address for {kinds} of tenant `{tenant}`"
+            )));
         }
         let needed = if action == Action::Write { Action::Administer } else { action };
         self.may_within(needed, Scope::Platform)

@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use deserr::Deserr;
-use http::{HeaderMap, Uri};
+use http::Uri;
 use serde_json::{Map, Value, json};
 use tollgate_model::issue::nearest;
 use tollgate_model::{Issue, Issues, Kind, Name, ResourceId, parse};
 
 use super::answers::{self, Wait};
 use super::auth::Caller;
-use super::input::{self, At, Query};
+use super::input::{self, At, Query, Sent};
 use super::problem::AdminError;
 use super::resources::{MANAGERS, parse_document};
 use super::{Admin, BODY_BYTES, answer};
-use crate::change::{self, Change, CHANGE_RESOURCES, ChangeError, Expect, Manager, Operation, Prune, RollBack};
+use crate::change::{
+    self, CHANGE_RESOURCES, Change, ChangeError, Expect, Manager, Operation, Prune, RollBack,
+};
 use crate::content::shown_by_name;
 use crate::identity::Action;
 use crate::store::{Content, Difference, Filter, Scope, Store, StoreError};
@@ -33,11 +34,17 @@ const LOOKS: usize = 5;
 #[derive(Debug, Deserr)]
 #[deserr(error = Issues, deny_unknown_fields)]
 struct Frame {
+    #[deserr(default)]
     message: Option<String>,
+    #[deserr(default)]
     managed_by: Option<String>,
+    #[deserr(default)]
     dry_run: Option<bool>,
+    #[deserr(default)]
     force: Option<bool>,
+    #[deserr(default)]
     deletions: Option<Vec<Deletion>>,
+    #[deserr(default)]
     prune: Option<PruneBody>,
 }
 
@@ -45,6 +52,7 @@ struct Frame {
 #[deserr(error = Issues, deny_unknown_fields)]
 struct Deletion {
     kind: String,
+    #[deserr(default)]
     tenant: Option<Name>,
     name: Name,
 }
@@ -59,7 +67,9 @@ struct PruneBody {
 #[derive(Debug, Deserr)]
 #[deserr(error = Issues, deny_unknown_fields)]
 struct RollBackBody {
+    #[deserr(default)]
     message: Option<String>,
+    #[deserr(default)]
     dry_run: Option<bool>,
 }
 
@@ -67,15 +77,13 @@ struct RollBackBody {
 pub(super) async fn apply(
     State(admin): State<Admin>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    let mut query = Query::read(&uri, &["wait", "timeout"])?;
+    let mut query = Query::read(&sent.uri, &["wait", "timeout"])?;
     let wait = Wait::read(&mut query);
     query.finish()?;
     caller.may_own(Action::Write)?;
-    let body = input::json(&headers, body, CHANGE_BYTES).await?;
+    let body = sent.json(CHANGE_BYTES).await?;
     let reading = caller.clone();
     let read = tokio::task::spawn_blocking(move || read_change(&reading, body)).await;
     let change = read.map_err(|_stopped| AdminError::Internal("read a change"))??;
@@ -85,7 +93,11 @@ pub(super) async fn apply(
 
 fn read_change(caller: &Caller, body: Value) -> Result<Change, AdminError> {
     let Value::Object(mut body) = body else {
-        return Err(AdminError::issue("", "wrong_type", "the body is not a mapping; send `{resources: […]}`"));
+        return Err(AdminError::issue(
+            "",
+            "wrong_type",
+            "the body is not a mapping; send `{resources: […]}`",
+        ));
     };
     let mut issues = Issues::default();
     let documents = match body.shift_remove("resources") {
@@ -107,19 +119,35 @@ fn read_change(caller: &Caller, body: Value) -> Result<Change, AdminError> {
     if documents.len().saturating_add(deletions.len()) > CHANGE_RESOURCES {
         return Err(ChangeError::TooMany.into());
     }
-    let managed_by = manager("/managed_by", frame.managed_by.as_deref().unwrap_or("api"), &mut issues);
+    let managed_by =
+        manager("/managed_by", frame.managed_by.as_deref().unwrap_or("api"), &mut issues);
     let prune = read_prune(caller, frame.prune, &mut issues)?;
     let default = caller.tenant().unwrap_or_else(Name::default_name);
     let mut operations = Vec::with_capacity(documents.len() + deletions.len());
     for (i, document) in documents.into_iter().enumerate() {
-        operations.extend(read_put(caller, format!("/resources/{i}"), document, &default, &mut issues)?);
+        operations.extend(read_put(
+            caller,
+            format!("/resources/{i}"),
+            document,
+            &default,
+            &mut issues,
+        )?);
     }
     for (i, deletion) in deletions.into_iter().enumerate() {
-        operations.extend(read_deletion(caller, format!("/deletions/{i}"), deletion, &default, &mut issues)?);
+        operations.extend(read_deletion(
+            caller,
+            format!("/deletions/{i}"),
+            deletion,
+            &default,
+            &mut issues,
+        )?);
     }
     Ok(Change {
         operations,
-        manager: Manager { name: managed_by.map(Into::into), is_forced: frame.force.unwrap_or(false) },
+        manager: Manager {
+            name: managed_by.map(Into::into),
+            is_forced: frame.force.unwrap_or(false),
+        },
         prune,
         message: answers::message(frame.message.as_deref())?,
         is_dry_run: frame.dry_run.unwrap_or(false),
@@ -161,9 +189,9 @@ fn read_deletion(
         issues.add(format!("{place}/kind"), "unknown_kind", problem);
         return Ok(None);
     };
-    let tenant = deletion.tenant.unwrap_or_else(|| {
-        if kind.is_platform() { Name::default_name() } else { default.clone() }
-    });
+    let tenant = deletion
+        .tenant
+        .unwrap_or_else(|| if kind.is_platform() { Name::default_name() } else { default.clone() });
     let id = ResourceId::new(kind, tenant, deletion.name);
     caller.may_write(&id)?;
     Ok(Some(Operation { place, expect: Expect::Anything, action: change::Action::Delete(id) }))
@@ -219,9 +247,11 @@ pub(super) async fn list(
     };
     let asked = u32::try_from(limit).unwrap_or(u32::MAX);
     let revisions = admin.store().revisions(scope, &filter, asked).await?;
-    let next = revisions.last().filter(|_| revisions.len() == limit).map(|last| last.number.to_string());
+    let next =
+        revisions.last().filter(|_| revisions.len() == limit).map(|last| last.number.to_string());
     let items = revisions.into_iter().filter_map(|revision| {
-        let seen = revision.changes.iter().filter(|change| caller.sees_kind(&change.kind, &change.tenant));
+        let seen =
+            revision.changes.iter().filter(|change| caller.sees_kind(&change.kind, &change.tenant));
         let changes: Vec<Value> = seen
             .map(|change| {
                 json!({
@@ -257,7 +287,8 @@ pub(super) async fn get(
     let number = input::revision(&number)?;
     let absent = || AdminError::no_resource(format_args!("revision {number}"));
     let revision = admin.store().revision(caller.scope(), number).await?.ok_or_else(absent)?;
-    let seen = revision.changes.iter().filter(|change| caller.sees_kind(&change.kind, &change.tenant));
+    let seen =
+        revision.changes.iter().filter(|change| caller.sees_kind(&change.kind, &change.tenant));
     let changes: Vec<Value> = seen
         .map(|change| {
             let op = change.content.operation().as_str();
@@ -341,11 +372,9 @@ pub(super) async fn roll_back(
     State(admin): State<Admin>,
     caller: Caller,
     At(number): At<String>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    let mut query = Query::read(&uri, &["wait", "timeout"])?;
+    let mut query = Query::read(&sent.uri, &["wait", "timeout"])?;
     let wait = Wait::read(&mut query);
     query.finish()?;
     match caller.tenant() {
@@ -354,7 +383,7 @@ pub(super) async fn roll_back(
         Some(_) => caller.may_own(Action::Write)?,
     }
     let revision = input::revision(&number)?;
-    let body = input::json(&headers, body, BODY_BYTES).await?;
+    let body = sent.json(BODY_BYTES).await?;
     let body: RollBackBody = parse::value(&body).map_err(AdminError::Faults)?;
     let back = RollBack {
         revision,

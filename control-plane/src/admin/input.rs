@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Uri, header};
@@ -36,6 +36,29 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Admin> for At<T> {
     }
 }
 
+/// What comes behind the address: query, headers, body.
+pub(crate) struct Sent {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    body: Body,
+}
+
+impl FromRequest<Admin> for Sent {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _admin: &Admin) -> Result<Self, AdminError> {
+        let (parts, body) = request.into_parts();
+        Ok(Self { uri: parts.uri, headers: parts.headers, body })
+    }
+}
+
+impl Sent {
+    /// The JSON body, of at most `limit` bytes; nothing at all is an empty object.
+    pub(crate) async fn json(self, limit: usize) -> Result<Value, AdminError> {
+        json(&self.headers, self.body, limit).await
+    }
+}
+
 /// Reads a name in an address; what cannot be one names nothing.
 pub(crate) fn name(text: &str) -> Result<Name, AdminError> {
     Name::from_text(text).map_err(|rejected| AdminError::NotFound(rejected.problem))
@@ -46,7 +69,10 @@ pub(crate) fn kind(text: &str) -> Result<Kind, AdminError> {
     Kind::ALL.into_iter().find(|kind| kind.plural() == text).ok_or_else(|| {
         let known = Kind::ALL.map(Kind::plural);
         let text = text.escape_debug();
-        AdminError::NotFound(format!("`{text}` is not a kind; {}", nearest(&text.to_string(), &known)))
+        AdminError::NotFound(format!(
+            "`{text}` is not a kind; {}",
+            nearest(&text.to_string(), &known)
+        ))
     })
 }
 
@@ -78,9 +104,15 @@ impl Query {
         for (i, (name, _)) in query.pairs.iter().enumerate() {
             let at = format!("?{name}");
             if !known.contains(&name.as_str()) {
-                let problem = format!("`{}` is not a parameter here; {}", name.escape_debug(), nearest(name, known));
+                let problem = format!(
+                    "`{}` is not a parameter here; {}",
+                    name.escape_debug(),
+                    nearest(name, known)
+                );
                 query.issues.add(at, "unknown_parameter", problem);
-            } else if name != "label" && query.pairs.iter().take(i).any(|(before, _)| before == name) {
+            } else if name != "label"
+                && query.pairs.iter().take(i).any(|(before, _)| before == name)
+            {
                 query.issues.add(at, "duplicate", "is given twice; give it once");
             }
         }
@@ -131,7 +163,9 @@ impl Query {
     pub(crate) fn span(&mut self, name: &str, default: Duration, most: Duration) -> Duration {
         let read = |text: &str| match Span::from_text(text) {
             Ok(span) if span.get() <= most => Ok(span.get()),
-            Ok(_) => Err(("out_of_range".to_owned(), format!("is longer than {} s", most.as_secs()))),
+            Ok(_) => {
+                Err(("out_of_range".to_owned(), format!("is longer than {} s", most.as_secs())))
+            }
             Err(rejected) => Err((rejected.code.to_owned(), rejected.problem)),
         };
         self.parse(name, read).unwrap_or(default)
@@ -147,7 +181,11 @@ impl Query {
     pub(crate) fn word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
         self.parse(name, |text| {
             known.iter().find(|word| **word == text).copied().ok_or_else(|| {
-                let problem = format!("`{}` is not a value here; {}", text.escape_debug(), nearest(text, known));
+                let problem = format!(
+                    "`{}` is not a value here; {}",
+                    text.escape_debug(),
+                    nearest(text, known)
+                );
                 ("unknown_value".to_owned(), problem)
             })
         })
@@ -166,8 +204,7 @@ impl Query {
     }
 }
 
-/// Reads a JSON body of at most `limit` bytes; nothing at all is an empty object.
-pub(crate) async fn json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Value, AdminError> {
+async fn json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Value, AdminError> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > limit) {
         return Err(AdminError::TooLarge(limit));
@@ -232,8 +269,10 @@ pub(crate) fn expectation(headers: &HeaderMap) -> Result<Expect, AdminError> {
             (Some(_), Some(_)) => Err(()),
         }
     };
-    let wrong = bad("`If-Match` takes one version as in `ETag`, such as \"7\"; `If-None-Match` takes `*`");
-    let (Ok(matches), Ok(none_matches)) = (one(header::IF_MATCH), one(header::IF_NONE_MATCH)) else {
+    let wrong =
+        bad("`If-Match` takes one version as in `ETag`, such as \"7\"; `If-None-Match` takes `*`");
+    let (Ok(matches), Ok(none_matches)) = (one(header::IF_MATCH), one(header::IF_NONE_MATCH))
+    else {
         return Err(wrong);
     };
     match (matches, none_matches) {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use deserr::Deserr;
-use http::{HeaderMap, StatusCode, Uri};
+use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use tollgate_model::credential::Instant;
@@ -14,7 +13,7 @@ use tollgate_model::units::Span;
 use tollgate_model::{Document, FromText, Issues, Kind, Name, ResourceId, Spec, parse};
 
 use super::auth::Caller;
-use super::input::{self, At, Query};
+use super::input::{self, At, Query, Sent};
 use super::problem::AdminError;
 use super::tokens::moment;
 use super::{Admin, BODY_BYTES, answer};
@@ -31,13 +30,16 @@ const SUCCESSORS: u32 = 10_000;
 #[derive(Debug, Deserr)]
 #[deserr(error = Issues, deny_unknown_fields)]
 struct NewKey {
+    #[deserr(default)]
     name: Option<Name>,
+    #[deserr(default)]
     expires_at: Option<Instant>,
 }
 
 #[derive(Debug, Deserr)]
 #[deserr(error = Issues, deny_unknown_fields)]
 struct Rotation {
+    #[deserr(default)]
     overlap: Option<Span>,
 }
 
@@ -46,11 +48,9 @@ pub(super) async fn create(
     State(admin): State<Admin>,
     caller: Caller,
     At((tenant, application)): At<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    Query::read(&uri, &[])?.finish()?;
+    Query::read(&sent.uri, &[])?.finish()?;
     let state = admin.state();
     let (tenant, application) = (input::name(&tenant)?, input::name(&application)?);
     caller.may(identity::Action::Write, Kind::Credential, &tenant, &state)?;
@@ -58,7 +58,7 @@ pub(super) async fn create(
     if state.get(&application).is_none() {
         return Err(AdminError::no_resource(application));
     }
-    let body = input::json(&headers, body, BODY_BYTES).await?;
+    let body = sent.json(BODY_BYTES).await?;
     let new: NewKey = parse::value(&body).map_err(AdminError::Faults)?;
     let mut issues = Issues::default();
     let expires_at = moment(new.expires_at, now(), &mut issues);
@@ -84,11 +84,9 @@ pub(super) async fn rotate(
     State(admin): State<Admin>,
     caller: Caller,
     At((tenant, name)): At<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    Query::read(&uri, &[])?.finish()?;
+    Query::read(&sent.uri, &[])?.finish()?;
     let state = admin.state();
     let (tenant, name) = (input::name(&tenant)?, input::name(&name)?);
     caller.may(identity::Action::Write, Kind::Credential, &tenant, &state)?;
@@ -97,7 +95,7 @@ pub(super) async fn rotate(
     let Spec::Credential(old) = &entry.checked.spec else {
         return Err(AdminError::Internal("a credential that is none"));
     };
-    let body = input::json(&headers, body, BODY_BYTES).await?;
+    let body = sent.json(BODY_BYTES).await?;
     let rotation: Rotation = parse::value(&body).map_err(AdminError::Faults)?;
     let (_, key) = draw().map_err(|_no_randomness| AdminError::Internal("draw a key"))?;
     let successor = Document {
@@ -130,7 +128,11 @@ fn made(document: Document) -> Operation {
 }
 
 /// What becomes of the credential that has a successor: it goes at once, or after a while.
-fn retire(id: &ResourceId, entry: &Entry, overlap: Option<Duration>) -> Result<Operation, AdminError> {
+fn retire(
+    id: &ResourceId,
+    entry: &Entry,
+    overlap: Option<Duration>,
+) -> Result<Operation, AdminError> {
     let action = match overlap {
         None => Action::Delete(id.clone()),
         Some(overlap) => {
@@ -171,7 +173,8 @@ fn successor(state: &LiveState, id: &ResourceId) -> Result<Name, AdminError> {
 fn fitting(base: &str, end: &str) -> Result<Name, AdminError> {
     let base = base.get(..NAME_CHARS.saturating_sub(end.len()).min(base.len())).unwrap_or(base);
     let base = base.trim_end_matches(['-', '.', '_']);
-    Name::from_text(&format!("{base}{end}")).map_err(|_rejected| AdminError::Internal("make up a name"))
+    Name::from_text(&format!("{base}{end}"))
+        .map_err(|_rejected| AdminError::Internal("make up a name"))
 }
 
 async fn made_answer(
@@ -208,8 +211,13 @@ mod tests {
         let state = LiveState::default();
         let next = |name: &str| {
             let name = Name::from_text(name).unwrap();
-            successor(&state, &ResourceId::new(Kind::Credential, Name::default_name(), name)).unwrap().to_string()
+            successor(&state, &ResourceId::new(Kind::Credential, Name::default_name(), name))
+                .unwrap()
+                .to_string()
         };
-        assert_eq!((next("web"), next("web-2"), next("web-2024x")), ("web-2".into(), "web-3".into(), "web-2024x-2".into()));
+        assert_eq!(
+            (next("web"), next("web-2"), next("web-2024x")),
+            ("web-2".into(), "web-3".into(), "web-2024x-2".into())
+        );
     }
 }

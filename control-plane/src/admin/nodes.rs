@@ -34,7 +34,8 @@ pub(super) async fn list(
     caller.may_platform(Action::Read)?;
     let revision = admin.state().revision();
     let nodes = admin.nodes().all().await?;
-    let items: Vec<Value> = nodes.iter().skip(skipped).take(limit).map(|node| item(node, revision)).collect();
+    let items: Vec<Value> =
+        nodes.iter().skip(skipped).take(limit).map(|node| item(node, revision)).collect();
     let end = skipped.saturating_add(items.len());
     let next = (end < nodes.len()).then(|| end.to_string());
     Ok(answer(&json!({ "items": items, "next": next })))
@@ -117,9 +118,9 @@ fn unsettled(state: &LiveState, connected: &[&NodeStatus], caller: &Caller) -> V
     }
     let oldest = connected.iter().map(|node| node.revision.unwrap_or(0)).min();
     let behind = oldest.filter(|oldest| *oldest < state.revision());
-    let newer = behind.into_iter().flat_map(|oldest| {
-        state.iter().filter(move |entry| entry.checked.version > oldest)
-    });
+    let newer = behind
+        .into_iter()
+        .flat_map(|oldest| state.iter().filter(move |entry| entry.checked.version > oldest));
     for entry in newer.take(LISTED) {
         let id = &entry.checked.id;
         let key = (id.kind.name().to_owned(), id.tenant.to_string(), id.name.to_string());
@@ -130,9 +131,10 @@ fn unsettled(state: &LiveState, connected: &[&NodeStatus], caller: &Caller) -> V
     }
     let seen = found.into_iter().filter(|((kind, tenant, _), _)| caller.sees_kind(kind, tenant));
     seen.map(|((kind, tenant, name), unsettled)| {
-        let nodes = unsettled.nodes.iter().map(|(node, state, issues)| {
-            json!({ "node": node, "state": state, "issues": issues })
-        });
+        let nodes = unsettled
+            .nodes
+            .iter()
+            .map(|(node, state, issues)| json!({ "node": node, "state": state, "issues": issues }));
         json!({
             "kind": kind,
             "tenant": tenant,

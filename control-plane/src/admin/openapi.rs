@@ -108,7 +108,8 @@ fn paths() -> Value {
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": path_schema(name) }))
             .collect();
         let query = query.iter();
-        parameters.extend(query.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })));
+        parameters
+            .extend(query.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })));
         let success = if answer.starts_with("Made") { "201" } else { "200" };
         let mut operation = json!({
             "operationId": operation_id(method, path),
@@ -120,7 +121,8 @@ fn paths() -> Value {
             },
         });
         if let (Some(body), Value::Object(operation)) = (body, &mut operation) {
-            let content = json!({ "content": { "application/json": { "schema": reference(body) } } });
+            let content =
+                json!({ "content": { "application/json": { "schema": reference(body) } } });
             operation.insert("requestBody".to_owned(), content);
         }
         let entry = paths.entry(*path).or_insert_with(|| Value::Object(Map::new()));
@@ -154,21 +156,34 @@ fn parameters() -> Value {
     let mut parameters = Map::new();
     for (name, description, schema) in [
         ("dry_run", "Only check, and say what would change.", json!({ "type": "boolean" })),
-        ("wait", "Answer when every connected node runs it, or time is up.", json!({ "enum": ["applied"] })),
+        (
+            "wait",
+            "Answer when every connected node runs it, or time is up.",
+            json!({ "enum": ["applied"] }),
+        ),
         ("timeout", "The longest wait; default 10s, at most 5m.", text()),
         ("message", "Why, for the history.", text()),
-        ("managed_by", "Who looks after it from now on; for a write the default is `api`.", json!({ "enum": super::resources::MANAGERS })),
+        (
+            "managed_by",
+            "Who looks after it from now on; for a write the default is `api`.",
+            json!({ "enum": super::resources::MANAGERS }),
+        ),
         ("force", "Take over what another manager looks after.", json!({ "type": "boolean" })),
         ("limit", "At most so many.", json!({ "type": "integer", "minimum": 1, "maximum": 500 })),
         ("cursor", "`next` of the page before.", text()),
         ("q", "Only those whose name or label has this text.", text()),
-        ("label", "Only those with this label: `key=value` or `key`. May be given more than once.", text()),
+        (
+            "label",
+            "Only those with this label: `key=value` or `key`. May be given more than once.",
+            text(),
+        ),
         ("tenant", "Only this tenant.", text()),
         ("kind", "Only this kind.", json!({ "enum": Kind::ALL.map(Kind::name) })),
         ("name", "Only resources of this name.", text()),
         ("all", "Those that work no longer, too.", json!({ "type": "boolean" })),
     ] {
-        let parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
+        let parameter =
+            json!({ "name": name, "in": "query", "description": description, "schema": schema });
         parameters.insert(name.to_owned(), parameter);
     }
     Value::Object(parameters)

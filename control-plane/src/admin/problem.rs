@@ -1,14 +1,13 @@
 //! Every refusal and fault of the admin API, and the one place where it becomes a status and a body
 //! (RFC 9457).
 
-use std::error::Error;
-
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use tollgate_model::{Issue, Issues};
 
+use crate::cause;
 use crate::change::ChangeError;
 use crate::identity::{IdentityError, JoinError};
 use crate::store::StoreError;
@@ -31,11 +30,7 @@ pub(crate) enum AdminError {
     MethodNotAllowed,
     /// The request itself does not read.
     #[error("{detail}")]
-    BadRequest {
-        code: &'static str,
-        detail: String,
-        issues: Issues,
-    },
+    BadRequest { code: &'static str, detail: String, issues: Issues },
     /// The body is larger than this many bytes.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
@@ -81,7 +76,12 @@ impl AdminError {
     }
 
     fn problem(&self) -> Problem {
-        let said = |status, code| Problem { status, code, detail: self.to_string(), issues: Issues::default() };
+        let said = |status, code| Problem {
+            status,
+            code,
+            detail: self.to_string(),
+            issues: Issues::default(),
+        };
         match self {
             Self::Unauthenticated(_) => said(StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden(_) => said(StatusCode::FORBIDDEN, "forbidden"),
@@ -99,7 +99,9 @@ impl AdminError {
                 of_store(error)
             }
             Self::Identity(
-                IdentityError::BadGivenToken | IdentityError::TokenFile { .. } | IdentityError::Random(_),
+                IdentityError::BadGivenToken
+                | IdentityError::TokenFile { .. }
+                | IdentityError::Random(_),
             )
             | Self::Join(
                 JoinError::Unknown
@@ -115,7 +117,12 @@ impl AdminError {
 }
 
 fn of_change(error: &ChangeError) -> Problem {
-    let said = |status, code| Problem { status, code, detail: error.to_string(), issues: Issues::default() };
+    let said = |status, code| Problem {
+        status,
+        code,
+        detail: error.to_string(),
+        issues: Issues::default(),
+    };
     match error {
         ChangeError::Faults(issues) => invalid(issues),
         ChangeError::Conflict(issues) => {
@@ -198,7 +205,7 @@ impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let problem = self.problem();
         if problem.status.is_server_error() {
-            tracing::error!(error = &self as &dyn Error, "carry out an admin request");
+            tracing::error!(error = cause(&self), "carry out an admin request");
         }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = problem.status;

@@ -1,6 +1,5 @@
 //! Get, list, put and delete for every kind, one generic handler each; and the export of all of them.
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -9,7 +8,7 @@ use tollgate_model::{Document, Issue, Issues, Kind, Name, ResourceId};
 
 use super::answers::{self, Wait};
 use super::auth::Caller;
-use super::input::{self, At, Query};
+use super::input::{self, At, Query, Sent};
 use super::problem::AdminError;
 use super::{Admin, answer};
 use crate::change::{Action, Change, Done, Manager, Operation, Outcome};
@@ -61,7 +60,10 @@ pub(super) async fn list(
     let is_asked_for = |entry: &&std::sync::Arc<Entry>| {
         text.as_deref().is_none_or(|text| has_text(entry, text))
             && labels.iter().all(|(key, value)| {
-                entry.labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
+                entry
+                    .labels
+                    .get(key)
+                    .is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
             })
     };
     let mut found = state.of_tenant(kind, &tenant, cursor.as_ref()).filter(is_asked_for).peekable();
@@ -80,18 +82,20 @@ pub(super) async fn put(
     State(admin): State<Admin>,
     caller: Caller,
     At((tenant, kind, name)): At<(String, String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    let options = Options::read(&uri)?;
+    let options = Options::read(&sent.uri)?;
     let id = address(&tenant, &kind, &name)?;
     caller.may(identity::Action::Write, id.kind, &id.tenant, &admin.state())?;
-    let expect = input::expectation(&headers)?;
-    let body = input::json(&headers, body, DOCUMENT_BYTES).await?;
+    let expect = input::expectation(&sent.headers)?;
+    let body = sent.json(DOCUMENT_BYTES).await?;
     let document = addressed(&id, body)?;
-    let manager = Manager { name: Some(options.managed_by.unwrap_or("api").into()), is_forced: options.is_forced };
-    let operations = vec![Operation { place: String::new(), expect, action: Action::Put(document) }];
+    let manager = Manager {
+        name: Some(options.managed_by.unwrap_or("api").into()),
+        is_forced: options.is_forced,
+    };
+    let operations =
+        vec![Operation { place: String::new(), expect, action: Action::Put(document) }];
     let change = Change {
         operations,
         manager,
@@ -116,7 +120,8 @@ pub(super) async fn delete(
     caller.may(identity::Action::Write, id.kind, &id.tenant, &admin.state())?;
     let expect = input::expectation(&headers)?;
     // Who says nothing about managers takes it away whoever looks after it.
-    let manager = Manager { name: options.managed_by.map(Into::into), is_forced: options.is_forced };
+    let manager =
+        Manager { name: options.managed_by.map(Into::into), is_forced: options.is_forced };
     let action = Action::Delete(id.clone());
     let change = Change {
         operations: vec![Operation { place: String::new(), expect, action }],
@@ -195,14 +200,20 @@ fn address(tenant: &str, kind: &str, name: &str) -> Result<ResourceId, AdminErro
 /// The document of a body whose envelope may be left out, for the address says it all.
 fn addressed(id: &ResourceId, body: Value) -> Result<Document, AdminError> {
     let Value::Object(mut object) = body else {
-        return Err(AdminError::issue("", "wrong_type", "the body is not a mapping; send the document"));
+        return Err(AdminError::issue(
+            "",
+            "wrong_type",
+            "the body is not a mapping; send the document",
+        ));
     };
     let mut issues = Issues::default();
-    let envelope = [("kind", id.kind.name()), ("tenant", id.tenant.as_str()), ("name", id.name.as_str())];
+    let envelope =
+        [("kind", id.kind.name()), ("tenant", id.tenant.as_str()), ("name", id.name.as_str())];
     for (field, expected) in envelope {
         let given = object.entry(field).or_insert_with(|| expected.into());
         if given.as_str().is_some_and(|given| given != expected) {
-            let problem = format!("is not `{expected}` as in the address; leave it out, or let both agree");
+            let problem =
+                format!("is not `{expected}` as in the address; leave it out, or let both agree");
             issues.add(format!("/{field}"), "address_differs", problem);
         }
     }

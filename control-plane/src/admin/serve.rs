@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cause;
+
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
 /// From the first byte of a request to the end of its header; also how long an idle connection stays.
@@ -41,7 +43,7 @@ pub(crate) async fn serve(
                 });
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "accept an admin connection");
+                tracing::warn!(error = cause(&error), "accept an admin connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -65,6 +67,6 @@ async fn connection(stream: TcpStream, router: Router, stopping: CancellationTok
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = &error as &dyn std::error::Error, "serve an admin connection");
+        tracing::debug!(error = cause(&error), "serve an admin connection");
     }
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use deserr::Deserr;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tollgate_model::credential::Instant;
@@ -15,7 +14,7 @@ use tollgate_model::units::Span;
 use tollgate_model::{Issues, Name, ResourceId, parse};
 
 use super::auth::Caller;
-use super::input::{self, At, Query};
+use super::input::{At, Query, Sent};
 use super::problem::AdminError;
 use super::{Admin, BODY_BYTES, answer};
 use crate::identity::{Action, AdminToken, JoinToken, NewAdminToken, NewJoinToken, Role};
@@ -29,15 +28,20 @@ const NAME_CHARS: usize = 128;
 struct NewToken {
     name: String,
     role: String,
+    #[deserr(default)]
     tenant: Option<Name>,
+    #[deserr(default)]
     expires_at: Option<Instant>,
 }
 
 #[derive(Debug, Deserr)]
 #[deserr(error = Issues, deny_unknown_fields)]
 struct NewJoin {
+    #[deserr(default)]
     gateway: Option<Name>,
+    #[deserr(default)]
     ttl: Option<Span>,
+    #[deserr(default)]
     uses: Option<u64>,
 }
 
@@ -52,13 +56,11 @@ pub(super) async fn whoami(caller: Caller, uri: Uri) -> Result<Response, AdminEr
 pub(super) async fn create(
     State(admin): State<Admin>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    Query::read(&uri, &[])?.finish()?;
+    Query::read(&sent.uri, &[])?.finish()?;
     caller.may_own(Action::Administer)?;
-    let body = input::json(&headers, body, BODY_BYTES).await?;
+    let body = sent.json(BODY_BYTES).await?;
     let new: NewToken = parse::value(&body).map_err(AdminError::Faults)?;
     let now = Timestamp::now();
     let new = checked(new, &caller, &admin, now)?;
@@ -155,7 +157,10 @@ pub(super) async fn revoke(
     Query::read(&uri, &[])?.finish()?;
     caller.may_own(Action::Administer)?;
     if !admin.tokens().revoke(caller.scope(), &id, Timestamp::now()).await? {
-        return Err(AdminError::no_resource(format_args!("token `{}` that works", id.escape_debug())));
+        return Err(AdminError::no_resource(format_args!(
+            "token `{}` that works",
+            id.escape_debug()
+        )));
     }
     tracing::info!(token = id, actor = caller.name(), "revoked a token");
     Ok(answer(&json!({ "id": id, "result": "revoked" })))
@@ -165,13 +170,11 @@ pub(super) async fn revoke(
 pub(super) async fn create_join(
     State(admin): State<Admin>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    sent: Sent,
 ) -> Result<Response, AdminError> {
-    Query::read(&uri, &[])?.finish()?;
+    Query::read(&sent.uri, &[])?.finish()?;
     caller.may_platform(Action::Administer)?;
-    let body = input::json(&headers, body, BODY_BYTES).await?;
+    let body = sent.json(BODY_BYTES).await?;
     let new: NewJoin = parse::value(&body).map_err(AdminError::Faults)?;
     let mut issues = Issues::default();
     let gateway = new.gateway.unwrap_or_else(Name::default_name);
@@ -194,7 +197,12 @@ pub(super) async fn create_join(
         use_limit: new.uses,
     };
     let (token, shown) = admin.join_tokens().create(new, now).await?;
-    tracing::info!(token = token.id, gateway = token.gateway, actor = caller.name(), "made a join token");
+    tracing::info!(
+        token = token.id,
+        gateway = token.gateway,
+        actor = caller.name(),
+        "made a join token"
+    );
     let body = json!({
         "id": token.id,
         "token": shown.reveal(),
@@ -245,7 +253,10 @@ pub(super) async fn revoke_join(
     Query::read(&uri, &[])?.finish()?;
     caller.may_platform(Action::Administer)?;
     if !admin.join_tokens().revoke(&id, Timestamp::now()).await? {
-        return Err(AdminError::no_resource(format_args!("join token `{}` that works", id.escape_debug())));
+        return Err(AdminError::no_resource(format_args!(
+            "join token `{}` that works",
+            id.escape_debug()
+        )));
     }
     tracing::info!(token = id, actor = caller.name(), "revoked a join token");
     Ok(answer(&json!({ "id": id, "result": "revoked" })))

@@ -56,7 +56,8 @@ impl ServerCertVerifier for ByFingerprint {
             digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
         };
         let authority = intermediates.iter().find(|der| fingerprint(der) == self.0);
-        let authority = authority.ok_or_else(|| rustls::Error::General("another authority".into()))?;
+        let authority =
+            authority.ok_or_else(|| rustls::Error::General("another authority".into()))?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -82,7 +83,12 @@ impl ServerCertVerifier for ByFingerprint {
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let provider = aws_lc_rs::default_provider();
-        verify_tls13_signature(message, certificate, signature, &provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
@@ -114,7 +120,11 @@ async fn channel(address: SocketAddr, mut config: ClientConfig) -> anyhow::Resul
 }
 
 /// Joins with a token.
-pub(crate) async fn join(address: SocketAddr, token: &str, name: &str) -> anyhow::Result<Certified> {
+pub(crate) async fn join(
+    address: SocketAddr,
+    token: &str,
+    name: &str,
+) -> anyhow::Result<Certified> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let fingerprint = trusted_fingerprint(token).unwrap_or("0").to_owned();
     join_trusting(address, token, name, &key, fingerprint).await
@@ -150,7 +160,8 @@ impl Certified {
         roots.add(CertificateDer::from(self.chain.last().context("a chain")?.clone()))?;
         let chain = self.chain.iter().cloned().map(CertificateDer::from).collect();
         let key = PrivatePkcs8KeyDer::from(self.key.clone());
-        let config = builder().with_root_certificates(roots).with_client_auth_cert(chain, key.into())?;
+        let config =
+            builder().with_root_certificates(roots).with_client_auth_cert(chain, key.into())?;
         channel(address, config).await
     }
 
@@ -187,7 +198,13 @@ impl Held {
 
     /// Applies a delta whole, and sees to it that it leads where it says.
     pub(crate) fn apply(&mut self, delta: v1::Delta) -> anyhow::Result<()> {
-        ensure!(delta.from == self.revision, "from {} to {}, but at {}", delta.from, delta.to, self.revision);
+        ensure!(
+            delta.from == self.revision,
+            "from {} to {}, but at {}",
+            delta.from,
+            delta.to,
+            self.revision
+        );
         delta.upserts.into_iter().for_each(|resource| self.put(resource));
         for id in delta.removals {
             self.resources.remove(&(id.kind, id.tenant, id.name));
@@ -283,7 +300,10 @@ impl Node {
                         self.held.put(resource);
                     }
                     self.held.revision = chunk.revision;
-                    ensure!(chunk.digest[..] == self.held.digest().as_bytes()[..], "another digest");
+                    ensure!(
+                        chunk.digest[..] == self.held.digest().as_bytes()[..],
+                        "another digest"
+                    );
                     self.snapshots += 1;
                 }
             }

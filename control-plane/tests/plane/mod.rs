@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tollgate_control_plane::fanout::StreamLimits;
 use tollgate_control_plane::{ControlPlane, RunError, Settings};
 use tollgate_model::secret::SecretText;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// The token of the platform's first administrator.
 pub(crate) const ROOT: &str = "tga-for-tests-only";
@@ -21,7 +21,7 @@ pub(crate) struct Plane {
     server: String,
     http: reqwest::Client,
     stopping: CancellationToken,
-    running: Option<JoinHandle<Result<(), RunError>>>,
+    running: JoinSet<Result<(), RunError>>,
 }
 
 /// An answer of the admin API.
@@ -31,14 +31,6 @@ pub(crate) struct Answer {
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) text: String,
     pub(crate) body: Value,
-}
-
-impl Answer {
-    /// The codes of its issues with their places.
-    pub(crate) fn issues(&self) -> Vec<(&str, &str)> {
-        let issues = self.body["issues"].as_array().map(Vec::as_slice).unwrap_or_default();
-        issues.iter().map(|issue| (issue["at"].as_str().unwrap(), issue["code"].as_str().unwrap())).collect()
-    }
 }
 
 pub(crate) fn settings(folder: &std::path::Path) -> Settings {
@@ -60,16 +52,17 @@ impl Plane {
         let plane = ControlPlane::start(settings.clone()).await?;
         let server = format!("http://{}", plane.admin_address());
         let (grpc, stopping) = (plane.grpc_address(), CancellationToken::new());
-        let running = Some(tokio::task::spawn(plane.run(stopping.clone())));
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let mut running = JoinSet::new();
+        running.spawn(plane.run(stopping.clone()));
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         Ok(Self { settings, grpc, server, http, stopping, running })
     }
 
     /// Stops it, as SIGTERM does.
     pub(crate) async fn stop(mut self) -> anyhow::Result<Settings> {
         self.stopping.cancel();
-        let running = self.running.take().context("it runs")?;
-        running.await??;
+        self.running.join_next().await.context("it runs")???;
         Ok(self.settings.clone())
     }
 

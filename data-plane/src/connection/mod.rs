@@ -2,29 +2,35 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tollgate_model::gateway::Limits;
+use tollgate_policy::body::BodyError;
 
 /// The bounds in time, kept by a sweep over all connections.
 mod sweep;
 /// The client's stream, as hyper sees it.
 mod stream;
 
+pub(crate) use stream::refusal_message;
 pub use sweep::{Connections, SWEEP};
 
 use crate::core::Core;
 use crate::exchange::exchange;
 use crate::framing::{self, Guarded};
+use crate::outgoing::ExchangeBody;
 use crate::peer::Peer;
 use stream::ClientStream;
 use sweep::{Order, State, UnderWay};
@@ -46,7 +52,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 pub async fn serve(core: Rc<Core>, stream: TcpStream, address: SocketAddr) {
     let limits = core.plan().gateway.limits.clone();
     let Ok(is_http2) = tokio::time::timeout(limits.head_time.get(), begins_http2(&stream)).await else {
-        return;
+        return stream::end_unclear(&core, stream).await;
     };
     let peer = Rc::new(Peer::new(address));
     match is_http2 {
@@ -81,7 +87,7 @@ async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     let guarded = Guarded::new(stream, framing_limits(limits));
     let state = State::new(Some(guarded.watch()));
     let _entered = core.connections.enter(&core, Arc::clone(&state));
-    let io = TokioIo::new(ClientStream::new(guarded, Arc::clone(&state), &core));
+    let io = TokioIo::new(ClientStream::new(guarded, Arc::clone(&state)));
     let service = service_fn(|request| counted(&core, &peer, &state, request));
     let mut builder = http1::Builder::new();
     // hyper's own bounds are 100 fields and some 400 KiB; asking for other numbers costs it an
@@ -92,18 +98,25 @@ async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     if limits.head.bytes() > 256 * 1024 {
         builder.max_buf_size(head_bytes(limits) * 2);
     }
-    let connection = builder.serve_connection(io, service);
-    let mut connection = pin!(connection);
+    let mut connection = builder.serve_connection(io, service);
     let mut is_finishing = false;
     std::future::poll_fn(|cx| {
-        if state.order(cx) == Order::Finish && !is_finishing {
-            is_finishing = true;
-            connection.as_mut().graceful_shutdown();
+        let mut connection = Pin::new(&mut connection);
+        match state.order(cx) {
+            Order::Finish if !is_finishing => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Order::TooSlow | Order::Cut => return Poll::Ready(Ok(())),
+            Order::Stay | Order::Finish => {}
         }
-        connection.as_mut().poll(cx)
+        connection.poll(cx)
     })
     .await
     .unwrap_or_else(|error| tracing::debug!(%error, "serve a connection"));
+    let was_busy = state.is_busy();
+    let stream = connection.into_parts().io.into_inner();
+    stream.end(&core, was_busy).await;
 }
 
 async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: &Limits) {
@@ -126,9 +139,13 @@ async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     let mut connection = pin!(connection);
     let mut is_finishing = false;
     std::future::poll_fn(|cx| {
-        if state.order(cx) != Order::Stay && !is_finishing {
-            is_finishing = true;
-            connection.as_mut().graceful_shutdown();
+        match state.order(cx) {
+            Order::Finish if !is_finishing => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Order::TooSlow | Order::Cut => return Poll::Ready(Ok(())),
+            Order::Stay | Order::Finish => {}
         }
         connection.as_mut().poll(cx)
     })
@@ -136,15 +153,45 @@ async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     .unwrap_or_else(|error| tracing::debug!(%error, "serve a connection"));
 }
 
-/// An exchange, counted as under way on its connection.
+/// An exchange, counted as under way on its connection to the end of its answer.
 async fn counted(
     core: &Rc<Core>,
     peer: &Rc<Peer>,
     state: &Arc<State>,
     request: Request<Incoming>,
-) -> Result<http::Response<crate::outgoing::ExchangeBody>, std::convert::Infallible> {
-    let _under_way = UnderWay::new(Arc::clone(state));
-    exchange(Rc::clone(core), Rc::clone(peer), request).await
+) -> Result<Response<CountedBody>, std::convert::Infallible> {
+    let under_way = UnderWay::new(Arc::clone(state));
+    let response = exchange(Rc::clone(core), Rc::clone(peer), request).await?;
+    Ok(response.map(|body| CountedBody { body, under_way }))
+}
+
+/// The body of an answer while it is under way.
+struct CountedBody {
+    body: ExchangeBody,
+    under_way: UnderWay,
+}
+
+impl http_body::Body for CountedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        this.under_way.asked(polled.is_ready());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn head_bytes(limits: &Limits) -> usize {

@@ -1,65 +1,121 @@
-//! The client's stream, as hyper sees it: what is refused before hyper could read it is answered
-//! here, with a problem document like every other refusal.
+//! The client's stream, as hyper sees it, and its end: what is refused before hyper could read it
+//! is answered there, with a problem document like every other refusal.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::sweep::{Order, State};
 use crate::core::Core;
-use crate::framing::{Guarded, Watch};
-use crate::metrics::CoreMetrics;
+use crate::fault::Fault;
+use crate::framing::{Guarded, Position, Watch};
 use crate::response::problem_document;
 
-/// A guarded stream that answers for what it does not let through.
+/// How long, and for how much, a client is listened to that was told to stop.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
+
+/// A guarded stream that keeps a violation to itself while an earlier request is being answered.
 pub(super) struct ClientStream {
     guarded: Guarded<TcpStream>,
     watch: Watch,
     state: Arc<State>,
-    metrics: Arc<CoreMetrics>,
-    request_id: String,
-    is_answered: bool,
+    is_flushed: bool,
+    has_ended: bool,
+    /// A violation is kept back; hyper is to ask again.
+    is_holding: bool,
 }
 
 impl ClientStream {
-    pub(super) fn new(guarded: Guarded<TcpStream>, state: Arc<State>, core: &Core) -> Self {
-        let request_id = core.request_ids.make();
-        Self {
-            watch: guarded.watch(),
-            guarded,
-            state,
-            metrics: Arc::clone(&core.metrics),
-            request_id: request_id.to_str().unwrap_or_default().to_owned(),
-            is_answered: false,
-        }
+    pub(super) fn new(guarded: Guarded<TcpStream>, state: Arc<State>) -> Self {
+        let watch = guarded.watch();
+        Self { guarded, watch, state, is_flushed: true, has_ended: false, is_holding: false }
     }
 
-    /// Writes a refusal, once, and only where no other answer is under way. One write: what the
-    /// socket does not take at once, a client that breaks the protocol does not get.
-    fn refuse(&mut self, cx: &mut Context<'_>, status: u16, code: &str, problem: &str) {
-        if std::mem::replace(&mut self.is_answered, true) || self.state.is_busy() {
+    /// Ends the connection: writes the refusal that is owed, and closes so that it arrives.
+    pub(super) async fn end(self, core: &Core, was_busy: bool) {
+        let order = self.state.current_order();
+        if order == Order::Cut {
             return;
         }
-        self.metrics.framing_violations.add(1);
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        let body = problem_document(status, code, problem, &self.request_id);
-        let mut answer = format!(
-            "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-             x-request-id: {}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
-            status.as_u16(),
-            status.canonical_reason().unwrap_or("Refused"),
-            body.len(),
-            self.request_id,
-        )
-        .into_bytes();
-        answer.extend_from_slice(&body);
-        let _ = Pin::new(&mut self.guarded).poll_write(cx, &answer);
+        let violation = self.watch.violation();
+        if violation.is_some() {
+            core.metrics.framing_violations.add(1);
+        }
+        let owed = match self.watch.unanswered() {
+            Some(violation) => Some(Fault::from(violation)),
+            None => (order == Order::TooSlow).then_some(Fault::TooSlow),
+        };
+        // Behind half of an answer, another one would be taken for the rest of it.
+        let owed = owed.filter(|_| !was_busy && self.is_flushed);
+        let is_unread = violation.is_some() || self.watch.position() != Position::BetweenRequests;
+        let last = owed.map(|fault| refusal_message(core, fault)).unwrap_or_default();
+        let reads_on = !self.has_ended && (is_unread || !last.is_empty());
+        close(self.guarded.into_inner(), &last, reads_on).await;
     }
+}
+
+/// Ends a connection of which not even the version is clear yet.
+pub(super) async fn end_unclear(core: &Core, stream: TcpStream) {
+    let last = if has_bytes(&stream) { refusal_message(core, Fault::TooSlow) } else { Vec::new() };
+    close(stream, &last, !last.is_empty()).await;
+}
+
+/// Writes the last bytes and closes. Closed with bytes unread, the client's system may throw the
+/// answer away (RFC 9112 §9.6): they are read for a while.
+async fn close(mut stream: TcpStream, last: &[u8], reads_on: bool) {
+    let closing = async {
+        stream.write_all(last).await?;
+        stream.shutdown().await?;
+        if reads_on || has_bytes(&stream) { discard(&mut stream).await } else { Ok(()) }
+    };
+    match tokio::time::timeout(LINGER, closing).await {
+        Ok(Err(error)) => tracing::debug!(%error, "end a connection"),
+        Ok(Ok(())) | Err(_) => {}
+    }
+}
+
+/// A refusal as it is written to a connection of HTTP/1 that hyper does not have (any more).
+pub(crate) fn refusal_message(core: &Core, fault: Fault) -> Vec<u8> {
+    let refusal = fault.into_refusal();
+    let request_id = core.request_ids.make();
+    let request_id = request_id.to_str().unwrap_or_default();
+    let status = refusal.status;
+    let body = problem_document(status, refusal.code, &refusal.detail, request_id);
+    let mut message = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         x-request-id: {request_id}\r\ncache-control: no-store\r\nconnection: close\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Refused"),
+        body.len(),
+    )
+    .into_bytes();
+    for (name, value) in &refusal.headers {
+        message.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    message.extend_from_slice(b"\r\n");
+    message.extend_from_slice(&body);
+    message
+}
+
+/// Whether bytes wait to be read.
+fn has_bytes(stream: &TcpStream) -> bool {
+    matches!(stream.try_read(&mut [0; 1]), Ok(1))
+}
+
+async fn discard(stream: &mut TcpStream) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(16 << 10);
+    let mut left = LINGER_BYTES;
+    while left > 0 && stream.read_buf(&mut bytes).await? > 0 {
+        left = left.saturating_sub(bytes.len());
+        bytes.clear();
+    }
+    Ok(())
 }
 
 impl AsyncRead for ClientStream {
@@ -69,15 +125,21 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.state.current_order() == Order::TooSlow {
-            this.refuse(cx, 408, "request_timeout", "the request's head took too long to come");
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        let (filled, room) = (buffer.filled().len(), buffer.remaining());
         let polled = Pin::new(&mut this.guarded).poll_read(cx, buffer);
-        if let Poll::Ready(Err(_)) = &polled
-            && let Some(violation) = this.watch.violation()
-        {
-            this.refuse(cx, violation.status, violation.code, violation.problem);
+        match &polled {
+            // hyper gives up the exchange under way when it hears of it.
+            Poll::Ready(Err(_))
+                if this.watch.unanswered().is_some()
+                    && (this.state.is_busy() || !this.is_flushed) =>
+            {
+                this.is_holding = true;
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(())) if room > 0 && buffer.filled().len() == filled => {
+                this.has_ended = true;
+            }
+            _ => {}
         }
         polled
     }
@@ -89,7 +151,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().guarded).poll_write(cx, bytes)
+        let this = self.get_mut();
+        this.is_flushed = false;
+        Pin::new(&mut this.guarded).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -97,7 +161,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().guarded).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        this.is_flushed = false;
+        Pin::new(&mut this.guarded).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -105,7 +171,16 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().guarded).poll_flush(cx)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.guarded).poll_flush(cx);
+        if polled.is_ready() {
+            this.is_flushed = true;
+            if this.is_holding && !this.state.is_busy() {
+                this.is_holding = false;
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct Seen {
     since: Instant,
     position: Option<Position>,
     requests: u64,
-    exchanges: u64,
+    steps: u64,
 }
 
 /// What the sweep knows of a connection, and says to it. Only its own core writes it: the atomics
@@ -42,8 +42,12 @@ struct Seen {
 pub(super) struct State {
     watch: Option<Watch>,
     under_way: AtomicU32,
-    exchanges: AtomicU64,
+    /// Of those, answers of which the client has not taken what there is.
+    waiting: AtomicU32,
+    /// Exchanges that ended and pieces of answers.
+    steps: AtomicU64,
     order: AtomicU8,
+    has_waker: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -56,6 +60,8 @@ pub(super) enum Order {
     Finish,
     /// Its head took too long.
     TooSlow,
+    /// It takes nothing, or does not finish: end it as it is.
+    Cut,
 }
 
 /// A connection's place among the others; left when it is dropped.
@@ -74,7 +80,7 @@ impl Connections {
     /// Puts a connection among those that are looked at.
     pub(super) fn enter(&self, core: &Rc<Core>, state: Arc<State>) -> Entered {
         let since = core.coarse_now.get();
-        let seen = Seen { since, position: None, requests: 0, exchanges: 0 };
+        let seen = Seen { since, position: None, requests: 0, steps: 0 };
         let key = self.0.borrow_mut().insert(Entry { state, seen });
         Entered { core: Rc::clone(core), key }
     }
@@ -97,24 +103,35 @@ impl Entry {
         let state = &self.state;
         let position = state.watch.as_ref().map(Watch::position);
         let requests = state.watch.as_ref().map_or(0, Watch::requests);
-        let exchanges = state.exchanges.load(Ordering::Relaxed);
+        let steps = state.steps.load(Ordering::Relaxed);
         let is_same = self.seen.position == position
             && self.seen.requests == requests
-            && self.seen.exchanges == exchanges;
-        let is_busy = state.is_busy();
-        let since = if is_same && !is_busy { self.seen.since } else { now };
-        self.seen = Seen { since, position, requests, exchanges };
+            && self.seen.steps == steps;
+        let is_client_slow = state.waits_for_client();
+        // What waits for an upstream is bounded by that upstream's limits.
+        let is_upstreams = state.is_busy() && !is_client_slow;
+        let since = if is_same && !is_upstreams { self.seen.since } else { now };
+        self.seen = Seen { since, position, requests, steps };
         let age = now - since;
         if is_draining {
             state.tell(Order::Finish);
-        } else if is_busy {
-            // Bounded by the exchange's own limits.
+        }
+        if is_upstreams {
+            return;
+        }
+        let is_finishing = state.current_order() == Order::Finish;
+        let (order, limit) = if is_client_slow {
+            (Order::Cut, limits.idle_time)
         } else if position == Some(Position::InHead) {
-            if age > limits.head_time.get() {
-                state.tell(Order::TooSlow);
-            }
-        } else if age > limits.idle_time.get() {
-            state.tell(Order::Finish);
+            (Order::TooSlow, limits.head_time)
+        } else if is_finishing {
+            (Order::Cut, limits.head_time)
+        } else {
+            (Order::Finish, limits.idle_time)
+        };
+        if age > limit.get() {
+            self.seen.since = now;
+            state.tell(order);
         }
     }
 }
@@ -124,15 +141,23 @@ impl State {
         Arc::new(Self {
             watch,
             under_way: AtomicU32::new(0),
-            exchanges: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+            steps: AtomicU64::new(0),
             order: AtomicU8::new(0),
+            has_waker: AtomicBool::new(false),
             waker: Mutex::new(None),
         })
     }
 
-    /// Whether an exchange is under way.
+    /// Whether an exchange is under way, or its answer.
     pub(super) fn is_busy(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether all that is under way is for the client to take.
+    fn waits_for_client(&self) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        waiting > 0 && waiting == self.under_way.load(Ordering::Relaxed)
     }
 
     /// What was told last.
@@ -140,14 +165,15 @@ impl State {
         match self.order.load(Ordering::Relaxed) {
             0 => Order::Stay,
             1 => Order::Finish,
-            _ => Order::TooSlow,
+            2 => Order::TooSlow,
+            _ => Order::Cut,
         }
     }
 
     /// What was told last; the task is woken when that changes.
     pub(super) fn order(&self, cx: &Context<'_>) -> Order {
         let order = self.current_order();
-        if order == Order::Stay {
+        if order != Order::Cut {
             let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
             if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 *waker = Some(cx.waker().clone());
@@ -157,10 +183,17 @@ impl State {
     }
 
     fn tell(&self, order: Order) {
-        if self.current_order() != Order::Stay {
+        let number = match order {
+            Order::Stay => 0,
+            Order::Finish => 1,
+            Order::TooSlow => 2,
+            Order::Cut => 3,
+        };
+        // What was told is never taken back.
+        if self.order.load(Ordering::Relaxed) >= number {
             return;
         }
-        self.order.store(if order == Order::Finish { 1 } else { 2 }, Ordering::Relaxed);
+        self.order.store(number, Ordering::Relaxed);
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waker {
             waker.wake();
@@ -168,21 +201,50 @@ impl State {
     }
 }
 
-/// An exchange under way; over when it is dropped.
-pub(super) struct UnderWay(Arc<State>);
+/// An exchange under way, and then its answer; over when it is dropped.
+pub(super) struct UnderWay {
+    state: Arc<State>,
+    waits_for_client: bool,
+}
 
 impl UnderWay {
     pub(super) fn new(state: Arc<State>) -> Self {
-        let under_way = state.under_way.load(Ordering::Relaxed);
-        state.under_way.store(under_way + 1, Ordering::Relaxed);
-        Self(state)
+        add(&state.under_way);
+        Self { state, waits_for_client: false }
+    }
+
+    /// The connection asked for a piece of the answer: with one in its hands, the client is next.
+    pub(super) fn asked(&mut self, has_piece: bool) {
+        if has_piece {
+            self.state.step();
+        }
+        if has_piece != self.waits_for_client {
+            self.waits_for_client = has_piece;
+            if has_piece { add(&self.state.waiting) } else { subtract(&self.state.waiting) }
+        }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let (under_way, exchanges) = (&self.0.under_way, &self.0.exchanges);
-        under_way.store(under_way.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
-        exchanges.store(exchanges.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if self.waits_for_client {
+            subtract(&self.state.waiting);
+        }
+        subtract(&self.state.under_way);
+        self.state.step();
     }
+}
+
+impl State {
+    fn step(&self) {
+        self.steps.store(self.steps.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+fn add(number: &AtomicU32) {
+    number.store(number.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+fn subtract(number: &AtomicU32) {
+    number.store(number.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
 }

@@ -54,6 +54,7 @@ pub struct Configurator {
     endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
     next_number: u32,
     listen: Listen,
+    is_listening_refused: bool,
 }
 
 struct Refused {
@@ -98,6 +99,7 @@ impl Configurator {
             endpoint_ids: HashMap::new(),
             next_number: 0,
             listen,
+            is_listening_refused: false,
         }
     }
 
@@ -281,6 +283,9 @@ impl Configurator {
             self.listen_as(&gateway);
             self.plan.gateway = Arc::new(gateway);
             dirty.apis.extend(self.placed.keys().cloned());
+        } else if self.is_listening_refused {
+            // The address may be free by now.
+            self.listen_as(&Arc::clone(&self.plan.gateway));
         }
         for id in &dirty.upstreams {
             self.place_upstream(id);
@@ -296,11 +301,17 @@ impl Configurator {
     fn listen_as(&mut self, gateway: &tollgate_model::gateway::Gateway) {
         let issues = (self.listen)(gateway);
         let id = wire::id_to_wire(&ResourceId::of_gateway(&self.gateway));
+        let was_refused = std::mem::replace(&mut self.is_listening_refused, !issues.0.is_empty());
         let Some(held) = self.held.get(&id) else { return };
-        if issues.0.is_empty() {
-            self.refused.remove(&id);
-        } else {
+        let checked = self.set.get(&ResourceId::of_gateway(&self.gateway));
+        // A newer version that cannot be read is refused for that, however the last good one listens.
+        if checked.is_none_or(|checked| checked.version != held.version) {
+            return;
+        }
+        if self.is_listening_refused {
             self.refused.insert(id, Refused { version: held.version, issues });
+        } else if was_refused {
+            self.refused.remove(&id);
         }
     }
 

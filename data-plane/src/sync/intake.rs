@@ -21,6 +21,8 @@ use super::readiness::Readiness;
 use crate::plan::Update;
 
 const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u32> = 1..=300;
+/// A delta of this many changes is applied where it arrives, which is soonest.
+const QUICK_CHANGES: usize = 64;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What a session has to do after a message.
@@ -226,27 +228,16 @@ impl Intake {
         for resource in &mut delta.upserts {
             resource.spec = Bytes::copy_from_slice(&resource.spec);
         }
-        let mut holding = lock(&self.holding);
-        let held = holding.revision();
-        if from != held {
-            return Err(Violation::OutOfOrder { from, held });
-        }
-        let began = Instant::now();
-        holding.apply(Update {
-            is_whole: false,
-            revision: to,
-            upserts: delta.upserts.clone(),
-            removals: delta.removals.clone(),
-            committed_unix_micros: delta.committed_unix_micros,
-        });
-        let is_same = *holding.digest().as_bytes() == *delta.digest;
-        let applied = applied(&holding);
-        drop(holding);
-        tracing::debug!(revision = to, duration_us = micros(began.elapsed()), "delta applied");
-        if !is_same {
+        let changes = delta.upserts.len().saturating_add(delta.removals.len());
+        let taken = if changes > QUICK_CHANGES {
+            slowly(|| apply(&self.holding, &delta))
+        } else {
+            apply(&self.holding, &delta)
+        };
+        if let Err(Violation::Digest { .. }) = taken {
             self.is_snapshot_wanted = true;
-            return Err(Violation::Digest { revision: to });
         }
+        let applied = taken?;
         self.live(&applied, "delta");
         Ok(Taken::Applied { applied, keep: Keep::Delta(delta) })
     }
@@ -334,6 +325,28 @@ impl Read for Joined {
             return Ok(bytes);
         }
         Ok(0)
+    }
+}
+
+fn apply(holding: &Mutex<Holding>, delta: &v1::Delta) -> Result<v1::Applied, Violation> {
+    let mut holding = lock(holding);
+    let (from, held) = (delta.from, holding.revision());
+    if from != held {
+        return Err(Violation::OutOfOrder { from, held });
+    }
+    let began = Instant::now();
+    holding.apply(Update {
+        is_whole: false,
+        revision: delta.to,
+        upserts: delta.upserts.clone(),
+        removals: delta.removals.clone(),
+        committed_unix_micros: delta.committed_unix_micros,
+    });
+    tracing::debug!(revision = delta.to, duration_us = micros(began.elapsed()), "delta applied");
+    if *holding.digest().as_bytes() == *delta.digest {
+        Ok(applied(&holding))
+    } else {
+        Err(Violation::Digest { revision: delta.to })
     }
 }
 

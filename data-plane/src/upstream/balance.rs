@@ -15,24 +15,19 @@ pub(super) fn pick<'a>(
     if upstream.turns.len() <= 1 {
         return at(upstream.turns.first().copied().unwrap_or(0));
     }
-    let first = in_turn(core, upstream, tried)?;
+    let start = core.pool.next_turn(upstream, upstream.turns.len());
+    let (before, rest) = upstream.turns.split_at_checked(start).unwrap_or_default();
+    let mut untried = rest.iter().chain(before).copied().filter(|index| !tried.contains(index));
+    // Where every one was tried, whoever is next.
+    let first = at(untried.next().or(rest.first().copied())?)?;
     match upstream.balance {
-        Balance::RoundRobin => at(first),
+        Balance::RoundRobin => Some(first),
         // Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001. The turns
-        // draw by weight; two that follow each other are two different endpoints mostly.
+        // draw by weight; the second is the next in turn that is another one.
         Balance::LeastRequest => {
-            let second = in_turn(core, upstream, tried)?;
-            let (a, b) = (at(first)?, at(second)?);
-            let is_second_freer = core.pool.active(b.1) < core.pool.active(a.1);
-            Some(if is_second_freer { b } else { a })
+            let second = untried.find(|index| *index != first.0).and_then(at);
+            let active = |endpoint: &Endpoint| core.pool.active(endpoint);
+            Some(second.filter(|(_, second)| active(second) < active(first.1)).unwrap_or(first))
         }
     }
-}
-
-/// The next in turn that was not tried; the next at all where every one was.
-fn in_turn(core: &Core, upstream: &UpstreamPlan, tried: &[u16]) -> Option<u16> {
-    let turns = &upstream.turns;
-    let start = core.pool.next_turn(upstream, turns.len());
-    let rotated = turns.iter().cycle().skip(start).take(turns.len());
-    rotated.clone().find(|index| !tried.contains(index)).or_else(|| turns.get(start)).copied()
 }

@@ -7,26 +7,69 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tollgate_policy::Body;
 use tollgate_policy::body::BodyError;
+
+use crate::fault::Fault;
 
 /// The body of a request to an upstream.
 pub struct OutgoingBody(Option<Box<Counted>>);
 
 struct Counted {
     body: Body,
-    bytes: Rc<Cell<u64>>,
-    is_done: Rc<Cell<bool>>,
+    upload: Rc<Upload>,
     idle_timeout: Duration,
     idle: Option<Pin<Box<Sleep>>>,
 }
 
-/// The client stopped sending.
-#[derive(Debug, thiserror::Error)]
-#[error("the client sent nothing of its body for too long")]
-pub struct ClientIdle;
+/// How far the body of a request has come.
+#[derive(Debug, Default)]
+pub struct Upload {
+    bytes: Cell<u64>,
+    ended: Cell<Option<Instant>>,
+    failed: Cell<Option<Failed>>,
+}
+
+/// Why a body broke off. The client's doing, not the upstream's.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Failed {
+    #[error("the client sent nothing of its body for too long")]
+    Idle,
+    #[error("the client's body broke off or is malformed")]
+    Broken,
+}
+
+impl Upload {
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// When its last byte went out; none while it has not.
+    pub fn ended(&self) -> Option<Instant> {
+        self.ended.get()
+    }
+
+    /// What is answered where it broke off.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let malformed = |code, status, problem| Fault::Malformed { code, status, problem };
+        self.failed.get().map(|failed| match failed {
+            Failed::Idle => malformed(
+                "request_timeout",
+                StatusCode::REQUEST_TIMEOUT,
+                "the request's body stopped coming",
+            ),
+            Failed::Broken => malformed(
+                "malformed_request",
+                StatusCode::BAD_REQUEST,
+                "the request's body broke off or is not framed as HTTP demands",
+            ),
+        })
+    }
+}
 
 impl OutgoingBody {
     /// None.
@@ -35,15 +78,10 @@ impl OutgoingBody {
         Self(None)
     }
 
-    /// A body, with where its bytes are counted and its end is told.
+    /// A body, with where it is told how far it has come.
     #[must_use]
-    pub fn new(
-        body: Body,
-        bytes: Rc<Cell<u64>>,
-        is_done: Rc<Cell<bool>>,
-        idle_timeout: Duration,
-    ) -> Self {
-        Self(Some(Box::new(Counted { body, bytes, is_done, idle_timeout, idle: None })))
+    pub fn new(body: Body, upload: Rc<Upload>, idle_timeout: Duration) -> Self {
+        Self(Some(Box::new(Counted { body, upload, idle_timeout, idle: None })))
     }
 
     /// Whether there is none.
@@ -51,31 +89,40 @@ impl OutgoingBody {
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
+
+    /// How far it has come, where there is one.
+    pub(super) fn upload(&self) -> Option<Rc<Upload>> {
+        self.0.as_ref().map(|counted| Rc::clone(&counted.upload))
+    }
 }
 
 impl Counted {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.idle = None;
-            match &frame {
-                Some(Ok(frame)) => {
-                    let length = frame.data_ref().map_or(0, Bytes::len);
-                    self.bytes.set(self.bytes.get() + u64::try_from(length).unwrap_or(0));
-                }
-                Some(Err(_)) => {}
-                None => self.is_done.set(true),
+            let frame = frame.map(|frame| frame.map_err(|_broken| self.fail(Failed::Broken)));
+            if let Some(Ok(frame)) = &frame {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let bytes = &self.upload.bytes;
+                bytes.set(bytes.get() + u64::try_from(length).unwrap_or(0));
             }
-            if self.body.is_end_stream() {
-                self.is_done.set(true);
+            let has_failed = matches!(frame, Some(Err(_)));
+            if !has_failed && (frame.is_none() || self.body.is_end_stream()) {
+                self.upload.ended.set(Some(Instant::now()));
             }
             return Poll::Ready(frame);
         }
         let timeout = self.idle_timeout;
         let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
         match idle.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(Box::new(ClientIdle)))),
+            Poll::Ready(()) => Poll::Ready(Some(Err(self.fail(Failed::Idle)))),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn fail(&self, failed: Failed) -> BodyError {
+        self.upload.failed.set(Some(failed));
+        Box::new(failed)
     }
 }
 

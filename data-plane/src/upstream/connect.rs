@@ -1,7 +1,9 @@
 //! A new connection to an endpoint.
 
+use std::time::Duration;
+
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tollgate_model::upstream::Protocol;
@@ -12,6 +14,10 @@ use crate::connection::LocalExecutor;
 use crate::core::Core;
 use crate::fault::Fault;
 use crate::plan::{Endpoint, UpstreamPlan};
+
+/// How often, and for how long, a server of HTTP/2 with requests under way is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects and shakes hands within the upstream's bound. Names are looked up anew for each connection.
 pub(super) async fn connect(
@@ -57,6 +63,10 @@ async fn open(endpoint: &Endpoint) -> Result<Sender, ConnectError> {
                 .initial_stream_window_size(1 << 20)
                 .initial_connection_window_size(4 << 20)
                 .max_frame_size(64 << 10)
+                // All requests share it: a server that is gone without a word must not take them all.
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
                 .handshake(io)
                 .await?;
             tokio::task::spawn_local(connection);

@@ -1,9 +1,10 @@
 //! Sends a request to an upstream: pick an endpoint, get a connection, try, try again where that
 //! is safe.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +23,7 @@ mod connect;
 /// Kept connections.
 mod pool;
 
-pub use body::OutgoingBody;
+pub use body::{OutgoingBody, Upload};
 pub use pool::{Lease, Pool, Turn};
 
 /// An answer's head, and what its body needs.
@@ -49,6 +50,12 @@ struct Failure {
     progress: Progress,
     /// The request, where it came back.
     request: Option<Request<OutgoingBody>>,
+}
+
+impl Failure {
+    fn sent(fault: Fault) -> Self {
+        Self { fault, progress: Progress::Sent, request: None }
+    }
 }
 
 /// What is needed to send a request again whose head is gone.
@@ -156,22 +163,50 @@ async fn attempt(
                 }
             },
         };
-        let limit = bound(upstream.first_byte_timeout, deadline);
-        match timeout_at(limit, lease.send(request)).await {
-            Ok(Ok(response)) => {
+        let upload = request.body().upload();
+        let sent = Failure::sent;
+        match send_in_time(upstream, &mut lease, request, upload.as_deref(), deadline).await {
+            // Nobody asked it to speak another protocol.
+            Some(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(sent(Fault::Reset));
+            }
+            Some(Ok(response)) => {
                 lease.hold(turn);
                 return Ok(Answer { response, lease, authority: core.pool.authority(endpoint) });
             }
-            Ok(Err(pool::SendError { request: Some(unsent) })) => request = unsent,
-            Ok(Err(pool::SendError { request: None })) => {
-                return Err(Failure { fault: Fault::Reset, progress: Progress::Sent, request: None });
+            Some(Err(pool::SendError { request: Some(unsent) })) => request = unsent,
+            Some(Err(pool::SendError { request: None })) => {
+                return Err(sent(upload.and_then(|upload| upload.fault()).unwrap_or(Fault::Reset)));
             }
-            Err(_elapsed) => {
-                return Err(Failure { fault: Fault::TimedOut, progress: Progress::Sent, request: None });
-            }
+            None => return Err(sent(Fault::TimedOut)),
         }
     }
     Err(Failure { fault: Fault::Reset, progress: Progress::NotSent, request: Some(request) })
+}
+
+/// Waits for an answer's head, from the request's last byte on; none where it is late.
+async fn send_in_time(
+    upstream: &UpstreamPlan,
+    lease: &mut Lease,
+    request: Request<OutgoingBody>,
+    upload: Option<&Upload>,
+    deadline: Option<Instant>,
+) -> Option<Result<Response<Incoming>, pool::SendError>> {
+    let timeout = upstream.first_byte_timeout;
+    let mut sending = pin!(lease.send(request));
+    let mut limit = bound(timeout, deadline);
+    loop {
+        if let Ok(sent) = timeout_at(limit, &mut sending).await {
+            return Some(sent);
+        }
+        // A body has a bound of its own between two pieces.
+        let last_byte = upload?.ended().unwrap_or_else(Instant::now);
+        let later = deadline.map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
+        if later <= Instant::now() {
+            return None;
+        }
+        limit = later;
+    }
 }
 
 fn bound(timeout: Duration, deadline: Option<Instant>) -> Instant {
@@ -193,7 +228,10 @@ fn as_http1(mut request: Request<OutgoingBody>) -> Request<OutgoingBody> {
 fn as_http2(mut request: Request<OutgoingBody>, endpoint: &Endpoint) -> Request<OutgoingBody> {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(header::HOST);
-    let authority = host.as_ref().unwrap_or(&endpoint.authority).as_bytes();
+    let before = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.as_ref().map(HeaderValue::as_bytes);
+    // An attempt before this one may have made a pseudo-header field of it.
+    let authority = host.or(before).unwrap_or(endpoint.authority.as_bytes());
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let uri = Uri::builder()
         .scheme("http")

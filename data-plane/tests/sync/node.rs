@@ -94,7 +94,10 @@ impl Store {
             session.say(message).await;
         }
         let applied = session.applied().await;
-        assert_eq!((applied.revision, &*applied.digest), (self.revision, &self.digest().as_bytes()[..]));
+        assert_eq!(
+            (applied.revision, &*applied.digest),
+            (self.revision, &self.digest().as_bytes()[..])
+        );
         applied
     }
 
@@ -103,7 +106,8 @@ impl Store {
         let overview = node.overview()();
         let held: BTreeMap<String, u64> =
             overview.resources.iter().map(|(id, version)| (id.name.clone(), *version)).collect();
-        let versions = self.resources.values().map(|resource| (resource.name.clone(), resource.version));
+        let versions =
+            self.resources.values().map(|resource| (resource.name.clone(), resource.version));
         overview.revision == self.revision
             && overview.digest == *self.digest().as_bytes()
             && held == versions.collect()
@@ -128,7 +132,8 @@ pub(crate) fn settings_without_token(data: &Path, planes: &[String]) -> Settings
 }
 
 pub(crate) fn try_start(settings: &Settings) -> Result<SyncHandle, StartError> {
-    let configurator = Configurator::new(settings.gateway.clone(), Box::new(|_gateway| Issues::default()));
+    let configurator =
+        Configurator::new(settings.gateway.clone(), Box::new(|_gateway| Issues::default()));
     let load = Load { open_connections: 4, requests_total: 5, resident_bytes: 6 };
     sync::start(settings, configurator, Arc::new(move || load), &Handle::current())
 }
@@ -138,7 +143,11 @@ pub(crate) fn start(settings: &Settings) -> SyncHandle {
 }
 
 /// A node that has joined and holds `store`, with its session.
-pub(crate) async fn started_with(store: &Store, data: &Path, plane: &mut Plane) -> (SyncHandle, Session) {
+pub(crate) async fn started_with(
+    store: &Store,
+    data: &Path,
+    plane: &mut Plane,
+) -> (SyncHandle, Session) {
     let node = start(&settings(data, plane));
     let mut session = plane.session().await;
     session.welcome().await;
@@ -163,5 +172,8 @@ pub(crate) async fn written(data: &Path, prefix: &str, bytes: u64) {
 /// Waits until the node says this of its control plane.
 pub(crate) async fn problem_of(node: &SyncHandle, part: &str) -> String {
     let readiness = node.readiness();
-    eventually(|| readiness.problem().filter(|problem| problem.contains(part)).map(|p| p.to_string())).await
+    eventually(|| {
+        readiness.problem().filter(|problem| problem.contains(part)).map(|p| p.to_string())
+    })
+    .await
 }

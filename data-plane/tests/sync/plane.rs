@@ -1,8 +1,10 @@
 //! A control plane that does what a test tells it, over real TLS.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rcgen::{
@@ -12,6 +14,7 @@ use rcgen::{
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -25,7 +28,7 @@ use tollgate_proto::v1::control_message::Message;
 use tollgate_proto::v1::enrolment_server::{Enrolment, EnrolmentServer};
 use tollgate_proto::v1::sync_server::{Sync, SyncServer};
 use tonic::transport::Server;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) const SERVER_NAME: &str = "tollgate-control-plane";
@@ -84,7 +87,12 @@ impl Authority {
         token
     }
 
-    fn issue(&self, key: &impl PublicKeyData, name: &str, usage: ExtendedKeyUsagePurpose) -> Vec<u8> {
+    fn issue(
+        &self,
+        key: &impl PublicKeyData,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Vec<u8> {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![usage];
         params.signed_by(key, &self.issuer).unwrap().der().to_vec()
@@ -98,10 +106,11 @@ fn server_config(signer: &Authority, shown: &Authority) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(shown.certificate()).unwrap();
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .unwrap();
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .unwrap();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -240,13 +249,13 @@ pub(crate) async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 
 async fn serve(listener: std::net::TcpListener, tls: TlsAcceptor, script: Arc<Script>) {
     let listener = TcpListener::from_std(listener).unwrap();
-    let (sender, incoming) = mpsc::channel::<Result<TlsStream<TcpStream>, std::io::Error>>(8);
+    let (sender, incoming) = mpsc::channel::<io::Result<Connection>>(8);
     let accepting = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             // Whoever does not trust the server goes away in the middle of it.
             if let Ok(stream) = tls.accept(stream).await
-                && sender.send(Ok(stream)).await.is_err()
+                && sender.send(Ok(Connection(stream))).await.is_err()
             {
                 return;
             }
@@ -325,10 +334,51 @@ impl Script {
 }
 
 fn certified<T>(request: &Request<T>) -> Result<(), Status> {
-    let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-    match connection.and_then(TlsConnectInfo::peer_certs) {
-        Some(_) => Ok(()),
-        None => Err(Status::unauthenticated("no certificate")),
+    match request.extensions().get::<IsCertified>() {
+        Some(IsCertified(true)) => Ok(()),
+        _ => Err(Status::unauthenticated("no certificate")),
+    }
+}
+
+/// Whether the node has shown a certificate.
+#[derive(Clone)]
+struct IsCertified(bool);
+
+struct Connection(TlsStream<TcpStream>);
+
+impl Connected for Connection {
+    type ConnectInfo = IsCertified;
+
+    fn connect_info(&self) -> IsCertified {
+        IsCertified(self.0.get_ref().1.peer_certificates().is_some())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

@@ -16,8 +16,10 @@ use crate::route::Route;
 #[schemars(deny_unknown_fields)]
 pub struct Api {
     /// For people.
+    #[deserr(default)]
     pub description: Option<String>,
     /// For people and documents, such as `v1`.
+    #[deserr(default)]
     pub version: Option<String>,
     /// The gateway whose nodes serve it. Default `default`.
     #[deserr(default = Name::default_name())]
@@ -34,6 +36,7 @@ pub struct Api {
     #[schemars(with = "Option<bool>")]
     pub strip_base_path: bool,
     /// Where calls go whose route names no upstream of its own.
+    #[deserr(default)]
     pub upstream: Option<Name>,
     /// Run for every call of the API.
     #[deserr(default)]

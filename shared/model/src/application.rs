@@ -12,6 +12,7 @@ use crate::issue::Issues;
 #[schemars(deny_unknown_fields)]
 pub struct Application {
     /// For people.
+    #[deserr(default)]
     pub description: Option<String>,
     /// Whether its credentials are refused without being taken away.
     #[deserr(default)]

@@ -20,6 +20,7 @@ pub struct Credential {
     /// A key that callers send as it is.
     pub api_key: ApiKey,
     /// From when on it is refused; none: never.
+    #[deserr(default)]
     pub expires_at: Option<Instant>,
     /// Whether it is refused without being taken away.
     #[deserr(default)]
@@ -33,10 +34,13 @@ pub struct Credential {
 #[schemars(deny_unknown_fields)]
 pub struct ApiKey {
     /// The key itself, 8 to 512 visible ASCII characters. The control plane keeps only its hash.
+    #[deserr(default)]
     pub value: Option<SecretText>,
     /// BLAKE3 of the key under the cluster's credential key, 64 hexadecimal digits.
+    #[deserr(default)]
     pub hash: Option<KeyHash>,
     /// The key's first characters, so that people recognise it.
+    #[deserr(default)]
     pub hint: Option<String>,
 }
 

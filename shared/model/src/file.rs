@@ -14,6 +14,9 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// The deepest nesting, and the bound on what aliases may expand to.
 const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 4_000_000;
+/// The furthest that a line is indented, dashes of lists included. A block lies further right than
+/// what it is in, so this bounds the depth before the text is read, and with it the stack it takes.
+const MAX_INDENTATION: usize = 512;
 
 /// One document of a file, and where its values stand.
 #[derive(Clone, Debug)]
@@ -62,9 +65,19 @@ pub fn documents(text: &str) -> Result<Vec<Located>, Malformed> {
     if text.len() > MAX_BYTES {
         return Err(Malformed { line: 1, problem: "is larger than 64 MiB; split it".to_owned() });
     }
+    let is_indentation = |byte: &u8| b" -?:".contains(byte);
+    let too_far = |line: &&[u8]| line.iter().take_while(|byte| is_indentation(byte)).count() > MAX_INDENTATION;
+    if let Some(i) = text.as_bytes().split(|byte| *byte == b'\n').position(|line| too_far(&line)) {
+        return Err(Malformed { line: i + 1, problem: "is indented by more than 512 columns".to_owned() });
+    }
+    // Some editors begin a file with a byte-order mark (YAML 1.2.2 §5.2).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let nodes = MarkedYaml::load_from_str(text).map_err(|error| Malformed {
         line: error.marker().line(),
-        problem: format!("is not YAML: {}", error.info()),
+        problem: match error.info() {
+            "duplicated key in mapping" => "has a key twice; give it once".to_owned(),
+            info => format!("is not YAML: {info}"),
+        },
     })?;
     let mut documents = Vec::new();
     let mut budget = MAX_VALUES;
@@ -136,9 +149,13 @@ impl Reader {
             YamlData::Mapping(entries) => {
                 let mut map = Map::new();
                 for (key, item) in entries {
+                    let line = key.span.start.line();
+                    let fault = |problem: &str| Malformed { line, problem: problem.to_owned() };
                     let key = read_key(key).ok_or_else(|| fault("has a key that is not a text"))?;
-                    let value = self.below(&escape(&key), item, pointer, depth)?;
+                    let token = escape(&key);
+                    let value = self.below(&token, item, pointer, depth)?;
                     // The line of a key is the place people look for, not that of the value below it.
+                    self.lines.insert(format!("{pointer}/{token}"), line);
                     if map.insert(key, value).is_some() {
                         return Err(fault("has a key twice"));
                     }

@@ -19,6 +19,7 @@ use crate::units::{Size, Span};
 #[schemars(deny_unknown_fields)]
 pub struct Gateway {
     /// For people.
+    #[deserr(default)]
     pub description: Option<String>,
     /// Addresses to listen on beside the node's own `--listen`.
     #[deserr(default)]

@@ -1,5 +1,7 @@
 //! How a text becomes a value that cannot be wrong: one trait, and its bridge to deserr.
 
+use std::collections::BTreeMap;
+
 use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, Value, ValueKind, ValuePointerRef};
 
 use crate::issue::{Issue, Issues, pointer};
@@ -88,6 +90,58 @@ pub fn reject(location: ValuePointerRef<'_>, message: String) -> Issues {
     ))
 }
 
+/// A mapping, with every fault of its keys and values.
+///
+/// deserr's own reading of a `BTreeMap` forgets the faults that it finds, and the entries with them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping<K, V>(pub BTreeMap<K, V>);
+
+impl<K, V> Mapping<K, V> {
+    /// The map itself.
+    #[must_use]
+    pub fn into_inner(self) -> BTreeMap<K, V> {
+        self.0
+    }
+}
+
+impl<K: FromText + Ord, T: Deserr<Issues>> Deserr<Issues> for Mapping<K, T> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Issues> {
+        let Value::Map(map) = value else {
+            return Err(expected("a mapping", &value, location));
+        };
+        let (mut entries, mut issues) = (BTreeMap::new(), Issues::default());
+        for (name, value) in deserr::Map::into_iter(map) {
+            let at = location.push_key(&name);
+            let value = T::deserialize_from_value(value.into_value(), at);
+            match (K::from_text(&name), value) {
+                (Ok(key), Ok(value)) => {
+                    if entries.insert(key, value).is_some() {
+                        issues.add(pointer(at), "duplicate_key", "stands here in another spelling already; give it once");
+                    }
+                }
+                (key, value) => {
+                    if let Err(rejected) = key {
+                        issues.add(pointer(at), rejected.code, rejected.problem);
+                    }
+                    issues.0.extend(value.err().into_iter().flat_map(|of_value| of_value.0));
+                }
+            }
+        }
+        issues.into_result(Self(entries))
+    }
+}
+
+impl FromText for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        Ok(text.to_owned())
+    }
+}
+
 /// A JSON value as it stands, where the reader of it comes later (the configuration of a policy).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raw(pub serde_json::Value);
@@ -130,3 +184,30 @@ macro_rules! text_schema {
     };
 }
 pub(crate) use text_schema;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::route::FieldName;
+
+    #[test]
+    fn every_fault_of_a_mapping_is_found_and_none_of_its_entries_is_lost() {
+        let mapping: Mapping<FieldName, u8> = value(&json!({"x-a": 1, "X-B": 2})).unwrap();
+        assert_eq!(mapping.0.len(), 2);
+        let issues = value::<Mapping<FieldName, u8>>(&json!({"x-a": "1", "x b": -2, "x-c": 3, "X-C": 4})).unwrap_err();
+        let found: Vec<(&str, &str)> =
+            issues.0.iter().map(|issue| (issue.at.as_str(), issue.code.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("/x-a", "wrong_type"),
+                ("/x b", "invalid_header_name"),
+                ("/x b", "wrong_type"),
+                ("/X-C", "duplicate_key"),
+            ]
+        );
+        assert_eq!(value::<Mapping<FieldName, u8>>(&json!([])).unwrap_err().0[0].code, "wrong_type");
+    }
+}

@@ -12,6 +12,7 @@ use crate::issue::Issues;
 #[schemars(deny_unknown_fields)]
 pub struct PolicySet {
     /// For people.
+    #[deserr(default)]
     pub description: Option<String>,
     /// The policies, in the order of their running within a phase. Sets do not hold sets.
     pub policies: Vec<Attachment>,

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::attachment::Attachment;
 use crate::id::Name;
 use crate::issue::{Issues, nearest};
-use crate::parse::{self, FromText, Rejected, deserr_text, expected, text_schema};
+use crate::parse::{self, FromText, Mapping, Rejected, deserr_text, expected, text_schema};
 use crate::path::PathMatch;
 
 /// A route: a match, and what is particular to the calls that it matches.
@@ -23,6 +23,7 @@ pub struct Route {
     #[schemars(rename = "match", with = "Option<RouteMatch>")]
     pub matches: RouteMatch,
     /// Where its calls go, in place of the API's.
+    #[deserr(default)]
     pub upstream: Option<Name>,
     /// Run after the API's policies of the same phase.
     #[deserr(default)]
@@ -44,11 +45,11 @@ pub struct RouteMatch {
     #[schemars(with = "Option<PathMatch>")]
     pub path: PathMatch,
     /// Header fields, each by its name.
-    #[deserr(default)]
+    #[deserr(default, from(Mapping<FieldName, ValueMatch>) = Mapping::into_inner)]
     #[schemars(with = "Option<BTreeMap<String, ValueMatch>>")]
     pub headers: BTreeMap<FieldName, ValueMatch>,
     /// Query parameters, each by its name, in decoded form.
-    #[deserr(default)]
+    #[deserr(default, from(Mapping<String, ValueMatch>) = Mapping::into_inner)]
     #[schemars(with = "Option<BTreeMap<String, ValueMatch>>")]
     pub query: BTreeMap<String, ValueMatch>,
 }

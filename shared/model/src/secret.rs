@@ -76,9 +76,13 @@ pub struct Secret {
 #[derive(Deserr)]
 #[deserr(error = Issues, deny_unknown_fields)]
 struct Written {
+    #[deserr(default)]
     description: Option<String>,
+    #[deserr(default)]
     value: Option<SecretText>,
+    #[deserr(default)]
     from_env: Option<String>,
+    #[deserr(default)]
     from_file: Option<String>,
 }
 

@@ -15,6 +15,7 @@ use crate::issue::Issues;
 #[schemars(deny_unknown_fields)]
 pub struct Tenant {
     /// For people.
+    #[deserr(default)]
     pub description: Option<String>,
     /// The hosts whose APIs only this tenant may publish. No two tenants' hosts overlap.
     #[deserr(default)]

@@ -16,6 +16,7 @@ use crate::units::Span;
 #[schemars(deny_unknown_fields)]
 pub struct Upstream {
     /// For people.
+    #[deserr(default)]
     pub description: Option<String>,
     /// 1 to 256 of them.
     pub endpoints: Vec<Endpoint>,
@@ -214,6 +215,7 @@ pub struct Timeouts {
     #[schemars(with = "Option<Span>")]
     pub idle: Span,
     /// The whole exchange with all attempts, to the response's last byte; none: no bound.
+    #[deserr(default)]
     pub total: Option<Span>,
 }
 

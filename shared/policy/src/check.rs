@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tollgate_model::api::Api;
 use tollgate_model::attachment::Attachment;
+use tollgate_model::parse;
+use tollgate_model::path::PathMatch;
 use tollgate_model::{Document, Issue, Issues, Kind, Name, ResourceId, Spec};
 
 use crate::chain::runs_after_authentication;
@@ -66,8 +68,15 @@ pub struct Reference {
 ///
 /// Every fault, with pointers that begin with `/spec`.
 pub fn check(document: &Document, version: u64) -> Result<Checked, Issues> {
-    let spec = Spec::parse(document.id.kind, &document.spec)?;
     let mut compiler = Compiler { id: &document.id, references: Vec::new(), issues: Issues::default() };
+    let spec = match Spec::parse(document.id.kind, &document.spec) {
+        Ok(spec) => spec,
+        Err(mut issues) => {
+            compiler.policies_of_unread(&document.spec);
+            issues.0.append(&mut compiler.issues.0);
+            return Err(issues);
+        }
+    };
     compiler.own_references(&spec);
     let (policies, route_policies) = compiler.all_policies(&spec);
     let references = compiler.references;
@@ -185,6 +194,29 @@ impl Compiler<'_> {
         attached
     }
 
+    /// Finds the faults of the policies in a specification that has other faults, so that all are
+    /// named at once. What is not shaped like a policy has been named already.
+    fn policies_of_unread(&mut self, spec: &Value) {
+        self.unread_list(spec, "/spec", None);
+        let routes = spec.get("routes").and_then(Value::as_array);
+        for (i, route) in routes.into_iter().flatten().enumerate() {
+            let path = route.pointer("/match/path").map(parse::value::<PathMatch>);
+            // Without the path it is not known which parameters there are.
+            let Some(Ok(path)) = path.or_else(|| Some(Ok(PathMatch::any()))) else { continue };
+            self.unread_list(route, &format!("/spec/routes/{i}"), Some(&path.parameters()));
+        }
+    }
+
+    fn unread_list(&mut self, holder: &Value, at: &str, parameters: Option<&[&str]>) {
+        let list = holder.get("policies").and_then(Value::as_array);
+        for (i, attachment) in list.into_iter().flatten().enumerate() {
+            if let Ok(Attachment::Policy { name, config }) = parse::value(attachment) {
+                let scope = Scope { place: at, parameters };
+                self.policy(&name, &config, &format!("{at}/policies/{i}"), scope);
+            }
+        }
+    }
+
     fn set(&mut self, name: &Name, at: &str) -> Option<Item> {
         let at = format!("{at}/policy_set");
         // A gateway is the platform's and serves every tenant: whose set it meant could not be told.
@@ -232,7 +264,8 @@ pub fn schema(kind: Kind) -> Value {
     let spec = Spec::schema(kind, &mut generator);
     let mut definitions = generator.take_definitions(true);
     if definitions.contains_key("Attachment") {
-        definitions.insert("Attachment".to_owned(), attachment_schema());
+        let attachment = attachment_schema(&mut definitions);
+        definitions.insert("Attachment".to_owned(), attachment);
     }
     serde_json::json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -251,12 +284,16 @@ pub fn schema(kind: Kind) -> Value {
     })
 }
 
-fn attachment_schema() -> Value {
+/// The schema of an entry of `policies`; what the policies' own schemas refer to goes into `definitions`.
+fn attachment_schema(definitions: &mut serde_json::Map<String, Value>) -> Value {
     let mut properties = serde_json::Map::new();
     for entry in policies::CATALOG {
         let mut schema = (entry.schema)().to_value();
         if let Some(object) = schema.as_object_mut() {
             object.remove("$schema");
+            if let Some(Value::Object(own)) = object.remove("$defs") {
+                definitions.extend(own);
+            }
         }
         properties.insert(entry.name.to_owned(), serde_json::json!({ "anyOf": [schema, { "type": "null" }] }));
     }

@@ -15,7 +15,8 @@ use tollgate_model::host::HostPattern;
 use tollgate_model::path::BasePath;
 use tollgate_model::{FromText, Issues, Kind, Name, ResourceId, Spec};
 
-use crate::check::Checked;
+use crate::chain::runs_after_authentication;
+use crate::check::{Checked, Item};
 
 /// Resources that were each checked by themselves.
 #[derive(Clone)]
@@ -25,8 +26,10 @@ pub struct Set {
     referrers: HashTrieMapSync<ResourceId, HashTrieSetSync<ResourceId>>,
     /// The APIs at one place.
     places: HashTrieMapSync<Place, HashTrieSetSync<ResourceId>>,
-    /// Whose a host is.
-    claims: HashTrieMapSync<HostPattern, Name>,
+    /// The APIs that name a host.
+    hosts: HashTrieMapSync<HostPattern, HashTrieSetSync<ResourceId>>,
+    /// The tenants that own a host; more than one is a fault.
+    claims: HashTrieMapSync<HostPattern, HashTrieSetSync<ResourceId>>,
     /// The credentials with one key; more than one is a fault.
     keys: HashTrieMapSync<KeyHash, HashTrieSetSync<ResourceId>>,
 }
@@ -45,6 +48,7 @@ impl Default for Set {
             by_id: HashTrieMapSync::new_sync(),
             referrers: HashTrieMapSync::new_sync(),
             places: HashTrieMapSync::new_sync(),
+            hosts: HashTrieMapSync::new_sync(),
             claims: HashTrieMapSync::new_sync(),
             keys: HashTrieMapSync::new_sync(),
         }
@@ -96,10 +100,7 @@ impl Set {
         match &checked.spec {
             Spec::Tenant(tenant) => {
                 for host in &tenant.hosts {
-                    // Who claims first keeps it; the check names the second.
-                    if !self.claims.contains_key(host) {
-                        self.claims.insert_mut(host.clone(), checked.id.name.clone());
-                    }
+                    add(&mut self.claims, host.clone(), &checked.id);
                 }
             }
             Spec::Credential(credential) => {
@@ -107,11 +108,15 @@ impl Set {
                     add(&mut self.keys, hash, &checked.id);
                 }
             }
+            Spec::Api(api) => {
+                for host in &api.hosts {
+                    add(&mut self.hosts, host.clone(), &checked.id);
+                }
+            }
             Spec::Gateway(_)
             | Spec::Secret(_)
             | Spec::Upstream(_)
             | Spec::PolicySet(_)
-            | Spec::Api(_)
             | Spec::Application(_) => {}
         }
         let is_api = checked.id.kind == Kind::Api;
@@ -148,9 +153,7 @@ impl Set {
         match &old.spec {
             Spec::Tenant(tenant) => {
                 for host in &tenant.hosts {
-                    if self.claims.get(host) == Some(&id.name) {
-                        self.claims.remove_mut(host);
-                    }
+                    discard(&mut self.claims, host, id);
                 }
             }
             Spec::Credential(credential) => {
@@ -158,11 +161,15 @@ impl Set {
                     discard(&mut self.keys, &hash, id);
                 }
             }
+            Spec::Api(api) => {
+                for host in &api.hosts {
+                    discard(&mut self.hosts, host, id);
+                }
+            }
             Spec::Gateway(_)
             | Spec::Secret(_)
             | Spec::Upstream(_)
             | Spec::PolicySet(_)
-            | Spec::Api(_)
             | Spec::Application(_) => {}
         }
         self.by_id.remove_mut(id);
@@ -226,9 +233,19 @@ impl Set {
     #[must_use]
     pub fn check(&self, touched: &[ResourceId]) -> Faults {
         let mut to_check: BTreeSet<&ResourceId> = touched.iter().collect();
-        // A tenant's hosts decide about its APIs.
-        for id in touched.iter().filter(|id| id.kind == Kind::Tenant) {
-            to_check.extend(self.referrers(id).filter(|referrer| referrer.kind == Kind::Api));
+        for id in touched {
+            let depends = |referrer: &&ResourceId| match id.kind {
+                // A tenant's hosts decide about its APIs, a set's policies about where it may stand.
+                Kind::Tenant => referrer.kind == Kind::Api,
+                Kind::PolicySet => referrer.kind == Kind::Application,
+                Kind::Gateway
+                | Kind::Secret
+                | Kind::Upstream
+                | Kind::Api
+                | Kind::Application
+                | Kind::Credential => false,
+            };
+            to_check.extend(self.referrers(id).filter(depends));
         }
         let mut faults = Faults::new();
         for id in to_check {
@@ -272,7 +289,27 @@ impl Set {
                     }
                 }
             }
-            Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) | Spec::Application(_) => {}
+            Spec::Application(_) => self.check_sets(checked, issues),
+            Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
+        }
+    }
+
+    /// Whether the sets of an application hold only what can stand there.
+    fn check_sets(&self, checked: &Checked, issues: &mut Issues) {
+        for (i, item) in checked.policies.iter().enumerate() {
+            let Item::Set(id) = item else { continue };
+            let Some(set) = self.by_id.get(id) else { continue };
+            let early = set.policies.iter().find_map(|item| match item {
+                Item::Policy(policy) if !runs_after_authentication(policy.phase()) => Some(policy),
+                Item::Policy(_) | Item::Set(_) => None,
+            });
+            if let Some(policy) = early {
+                issues.add(
+                    format!("/spec/policies/{i}/policy_set"),
+                    "wrong_place",
+                    format!("`{}` of this set runs before it is known who calls; attach it to the API", policy.name()),
+                );
+            }
         }
     }
 
@@ -309,15 +346,17 @@ impl Set {
         }
     }
 
-    /// The tenant with the narrowest claim that covers a host.
+    /// The tenant with the narrowest claim that covers a host; of several with the same claim, which
+    /// is a fault of theirs, the first by name.
     fn owner_of(&self, host: &HostPattern) -> Option<&Name> {
-        if let Some(owner) = self.claims.get(host) {
+        let owner = |host: &HostPattern| self.claims.get(host)?.iter().map(|tenant| &tenant.name).min();
+        if let Some(owner) = owner(host) {
             return Some(owner);
         }
         let mut rest = host.name();
         while let Some((_, parent)) = rest.split_once('.') {
             let wildcard = HostPattern::from_text(&format!("*.{parent}")).ok()?;
-            if let Some(owner) = self.claims.get(&wildcard) {
+            if let Some(owner) = owner(&wildcard) {
                 return Some(owner);
             }
             rest = parent;
@@ -327,13 +366,21 @@ impl Set {
 
     fn check_claims(&self, id: &ResourceId, hosts: &[HostPattern], issues: &mut Issues) {
         for (i, host) in hosts.iter().enumerate() {
-            // A claim that is not indexed under this tenant was another's first.
-            let taken = self
-                .claims
-                .iter()
-                .any(|(claimed, owner)| *owner != id.name && claimed.overlaps(host));
-            if taken {
-                issues.add(format!("/spec/hosts/{i}"), "host_taken", format!("`{host}` overlaps with another tenant's host; a host belongs to one tenant"));
+            let at = format!("/spec/hosts/{i}");
+            let is_taken = self.claims.iter().any(|(claimed, tenants)| {
+                claimed.overlaps(host) && tenants.iter().any(|tenant| tenant != id)
+            });
+            if is_taken {
+                issues.add(at, "host_taken", format!("`{host}` overlaps with another tenant's host; a host belongs to one tenant"));
+                continue;
+            }
+            // What nobody claimed was the default tenant's until now.
+            let published = self.hosts.iter().find_map(|(named, apis)| {
+                let api = apis.iter().find(|api| api.tenant != id.name)?;
+                host.covers(named).then_some((named, api))
+            });
+            if let Some((named, api)) = published {
+                issues.add(at, "host_in_use", format!("`{named}` is published by {api}; take it from that API first"));
             }
         }
     }

@@ -43,6 +43,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "tollgate-data-plane",
             "tollgate-policy",
             "tollgate-model",
+            "tollgate-proto",
             "tollgate-telemetry",
         ],
     ),

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 use super::*;
 use crate::settings::{MasterKey, Settings};
@@ -221,7 +223,7 @@ fn what_is_secret_is_not_in_the_files() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Of one generation or of two: an exact state that there was, or none.
     #[test]
@@ -231,8 +233,17 @@ proptest! {
         bit in prop::option::of(0_u32..8),
         has_previous in any::<bool>(),
     ) {
+        static HISTORY: LazyLock<(TempDir, Vec<State>)> = LazyLock::new(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let states = history(folder.path());
+            (folder, states)
+        });
+        let (original, states) = &*HISTORY;
         let folder = tempfile::tempdir().unwrap();
-        let states = history(folder.path());
+        fs::create_dir(folder.path().join("config")).unwrap();
+        for name in [BASE_1, LOG_1, BASE_2, LOG_2] {
+            fs::copy(file(original.path(), name), file(folder.path(), name)).unwrap();
+        }
         if !has_previous {
             fs::remove_file(file(folder.path(), BASE_1)).unwrap();
         }

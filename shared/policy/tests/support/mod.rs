@@ -15,22 +15,22 @@ use tollgate_policy::ports::{Counters, Decision, Ports, Take, Taken};
 use tollgate_policy::{Body, Cx, Flow, Refusal, Scope};
 
 /// A moment in 2023, in microseconds since 1970-01-01.
-pub const NOW: u64 = 1_700_000_000_000_000;
+pub(crate) const NOW: u64 = 1_700_000_000_000_000;
 
 /// A name.
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::from_text(text).unwrap()
 }
 
 /// The JSON of a YAML text with one document.
-pub fn yaml(text: &str) -> serde_json::Value {
+pub(crate) fn yaml(text: &str) -> serde_json::Value {
     let mut documents = tollgate_model::file::documents(text).unwrap();
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
 }
 
 /// A policy from `name: {…}`, as it stands in a list of policies.
-pub fn policy(text: &str) -> Shared {
+pub(crate) fn policy(text: &str) -> Shared {
     let value = yaml(text);
     let (name, config) = value.as_object().unwrap().iter().next().unwrap();
     let scope = Scope { place: "Api/default/orders", parameters: Some(&["id"]) };
@@ -38,21 +38,21 @@ pub fn policy(text: &str) -> Shared {
 }
 
 /// A chain of policies of one level.
-pub fn chain(texts: &[&str]) -> Chain {
+pub(crate) fn chain(texts: &[&str]) -> Chain {
     let policies: Vec<Shared> = texts.iter().map(|text| policy(text)).collect();
     Chain::assemble([policies.as_slice()])
 }
 
 /// Everything that a request meets, and where it comes from.
-pub struct World {
-    pub now_unix_micros: u64,
-    pub client: Client,
-    pub route: RouteFacts,
-    pub parameters: HashMap<String, String>,
-    pub identity: Option<Arc<Caller>>,
-    pub callers: HashMap<(Name, Vec<u8>), Arc<Caller>>,
-    pub secrets: HashMap<(Name, Name), SecretText>,
-    pub counters: CountersDouble,
+pub(crate) struct World {
+    pub(crate) now_unix_micros: u64,
+    pub(crate) client: Client,
+    pub(crate) route: RouteFacts,
+    pub(crate) parameters: HashMap<String, String>,
+    pub(crate) identity: Option<Arc<Caller>>,
+    pub(crate) callers: HashMap<(Name, Vec<u8>), Arc<Caller>>,
+    pub(crate) secrets: HashMap<(Name, Name), SecretText>,
+    pub(crate) counters: CountersDouble,
 }
 
 impl Default for World {
@@ -76,13 +76,13 @@ impl Default for World {
 
 impl World {
     /// Gives a caller of the tenant `default` a key.
-    pub fn with_caller(mut self, key: &str, caller: Caller) -> Self {
+    pub(crate) fn with_caller(mut self, key: &str, caller: Caller) -> Self {
         self.callers.insert((caller.tenant.clone(), key.as_bytes().to_vec()), Arc::new(caller));
         self
     }
 
     /// What policies see of a request.
-    pub fn cx(&self) -> Cx<'_> {
+    pub(crate) fn cx(&self) -> Cx<'_> {
         Cx {
             now_unix_micros: self.now_unix_micros,
             client: &self.client,
@@ -95,7 +95,7 @@ impl World {
     }
 
     /// Sends a request through a chain and an empty answer with status 200 back.
-    pub async fn exchange(&self, chain: &Chain, mut request: Request<Body>) -> Met {
+    pub(crate) async fn exchange(&self, chain: &Chain, mut request: Request<Body>) -> Met {
         let (mut carries, mut cx) = (Carries::default(), self.cx());
         match chain.on_request(&mut cx, &mut request, &mut carries).await {
             Flow::Next(()) => {}
@@ -112,11 +112,11 @@ impl World {
 }
 
 /// What came of an exchange.
-pub struct Met {
-    pub request: Request<Body>,
-    pub response: Response<Body>,
-    pub refusal: Option<Refusal>,
-    pub identity: Option<Arc<Caller>>,
+pub(crate) struct Met {
+    pub(crate) request: Request<Body>,
+    pub(crate) response: Response<Body>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) identity: Option<Arc<Caller>>,
 }
 
 impl Met {
@@ -125,12 +125,12 @@ impl Met {
     }
 
     /// A field of the request as it goes upstream.
-    pub fn sent(&self, field: &str) -> Option<&str> {
+    pub(crate) fn sent(&self, field: &str) -> Option<&str> {
         self.request.headers().get(field).map(|value| value.to_str().unwrap())
     }
 
     /// All values of a field of the response or refusal.
-    pub fn answered(&self, field: &str) -> Vec<&str> {
+    pub(crate) fn answered(&self, field: &str) -> Vec<&str> {
         match &self.refusal {
             None => self.response.headers().get_all(field).iter().map(|value| value.to_str().unwrap()).collect(),
             Some(refusal) => refusal
@@ -143,13 +143,13 @@ impl Met {
     }
 
     /// The status and the code of the refusal.
-    pub fn refused(&self) -> Option<(u16, &str)> {
+    pub(crate) fn refused(&self) -> Option<(u16, &str)> {
         self.refusal.as_ref().map(|refusal| (refusal.status.as_u16(), refusal.code))
     }
 }
 
 /// A caller of the tenant `default`.
-pub fn caller(application: &str, credential: &str) -> Caller {
+pub(crate) fn caller(application: &str, credential: &str) -> Caller {
     Caller {
         tenant: Name::default_name(),
         application: name(application),
@@ -161,7 +161,7 @@ pub fn caller(application: &str, credential: &str) -> Caller {
 }
 
 /// A GET of `/items/7?color=red` with these fields.
-pub fn request(fields: &[(&str, &str)]) -> Request<Body> {
+pub(crate) fn request(fields: &[(&str, &str)]) -> Request<Body> {
     let mut builder = Request::get("http://api.shop.test/items/7?color=red&color=blue");
     for (name, value) in fields {
         builder = builder.header(*name, *value);
@@ -181,7 +181,8 @@ impl Ports for World {
     }
 
     fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {
-        self.callers.get(&(tenant.clone(), key.to_vec())).cloned()
+        let is_it = |(of, known): &&(Name, Vec<u8>)| of == tenant && known == key;
+        self.callers.keys().find(is_it).and_then(|known| self.callers.get(known)).cloned()
     }
 
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
@@ -191,17 +192,17 @@ impl Ports for World {
 
 /// Counters in memory, with a list of what was asked for.
 #[derive(Default)]
-pub struct CountersDouble {
-    pub usages: RefCell<HashMap<String, Usage>>,
+pub(crate) struct CountersDouble {
+    pub(crate) usages: RefCell<HashMap<String, Usage>>,
     /// Whether every answer has to be waited for.
-    pub are_elsewhere: bool,
-    /// Answers this in place of counting.
-    pub fixed: Option<Decision>,
+    pub(crate) are_elsewhere: bool,
+    /// Answers this, and counts nothing.
+    pub(crate) fixed: Option<Decision>,
 }
 
 impl CountersDouble {
     /// What was counted: `id tenant subject`, in order.
-    pub fn subjects(&self) -> Vec<String> {
+    pub(crate) fn subjects(&self) -> Vec<String> {
         let mut subjects: Vec<String> = self.usages.borrow().keys().cloned().collect();
         subjects.sort();
         subjects
@@ -210,11 +211,13 @@ impl CountersDouble {
 
 impl Counters for CountersDouble {
     fn take<'a>(&'a self, take: Take<'a>) -> Taken<'a> {
+        if let Some(fixed) = self.fixed {
+            return Taken::Now(fixed);
+        }
         let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
         let mut usages = self.usages.borrow_mut();
         let usage = usages.entry(key).or_default();
-        let counted = usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros);
-        let decision = self.fixed.unwrap_or(counted);
+        let decision = usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros);
         if !self.are_elsewhere {
             return Taken::Now(decision);
         }

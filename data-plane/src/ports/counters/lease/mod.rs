@@ -336,11 +336,14 @@ impl Subject {
 
         let slot_left_ms = floor_millis(reply.slot_left) + slot_micros / 1_000;
         let ends_at_ms = plan.asked_at_ms + slot_left_ms.min(LONGEST_MS);
+        let mut left = reply.left;
         if ends_at_ms <= now_ms && permits > 0 {
             // The answer took longer than its permits last.
+            left = left.saturating_add(permits);
             ledger.owed.push((slot, std::mem::take(&mut permits)));
         }
-        let refill = self.serve(&mut ledger, definition, (reply, now_ms), &mut permits);
+        let answer = Reply { left, ..*reply };
+        let refill = self.serve(&mut ledger, definition, (&answer, now_ms), &mut permits);
         // Near the limit nothing is taken ahead, so that the last permits go where they are used.
         let is_near_limit = reply.granted < plan.want;
         let lead = (plan.want * LEAD_MS / horizon_ms(slot_micros)).saturating_add(1);

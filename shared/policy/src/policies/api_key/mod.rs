@@ -19,6 +19,7 @@ use crate::policy::{Cx, Flow, Phase, Policy, Refusal, Repeat, Scope};
 pub struct Config {
     /// Header fields where a key is looked for, in this order, in place of `authorization` (as
     /// `Bearer`), `x-api-key`, `api-key` and `x-goog-api-key`.
+    #[deserr(default)]
     pub headers: Option<Vec<FieldName>>,
     /// Whether calls without any key go on, without an identity. Default false. A wrong key is
     /// refused all the same.

@@ -7,6 +7,7 @@ use deserr::Deserr;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use schemars::JsonSchema;
 use tollgate_model::issue::escape;
+use tollgate_model::parse::Mapping;
 use tollgate_model::route::FieldName;
 use tollgate_model::{Issues, Name, ResourceId};
 
@@ -39,11 +40,11 @@ pub struct Edits {
     #[schemars(with = "Option<Vec<FieldName>>")]
     pub remove: Vec<FieldName>,
     /// Written in place of what is there. Values are texts with variables.
-    #[deserr(default)]
+    #[deserr(default, from(Mapping<FieldName, String>) = Mapping::into_inner)]
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub set: BTreeMap<FieldName, String>,
     /// Written beside what is there. Values are texts with variables.
-    #[deserr(default)]
+    #[deserr(default, from(Mapping<FieldName, String>) = Mapping::into_inner)]
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub add: BTreeMap<FieldName, String>,
 }

@@ -5,11 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deserr::Deserr;
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use schemars::JsonSchema;
+use tollgate_model::issue::{nearest, pointer};
+use tollgate_model::parse::{self, Rejected};
 use tollgate_model::units::Span;
-use tollgate_model::{Issues, Name, ResourceId};
+use tollgate_model::{FromText, Issue, Issues, Name, ResourceId};
 
 use crate::body::Body;
 use crate::limit::{Definition, Enforcement, OnFailure};
@@ -23,13 +25,15 @@ use crate::template::Template;
 #[schemars(deny_unknown_fields)]
 pub struct Config {
     /// Requests admitted in one window, 1 to 1,000,000,000.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub limit: u64,
+    pub limit: Permits,
     /// The length of the rolling window, 1s to 31d.
-    pub window: Span,
+    #[schemars(with = "Span")]
+    pub window: Window,
     /// Whom it is counted for: `application`, `credential`, `ip`, `route`, or a text with variables
     /// such as `"{header.x-user}"`. Default `application`; a call without an identity counts for its address.
-    pub by: Option<String>,
+    #[deserr(default)]
+    #[schemars(with = "Option<String>")]
+    pub by: Option<Subject>,
     /// How exactly the nodes of a cluster agree: `exact`, `leased`, `local`. Default `leased`.
     #[deserr(default)]
     #[schemars(with = "Option<Mode>")]
@@ -40,7 +44,85 @@ pub struct Config {
     #[schemars(with = "Option<Failure>")]
     pub on_failure: Failure,
     /// Stands in the `ratelimit` fields, and tells limits apart. Default `default`.
+    #[deserr(default)]
     pub name: Option<Name>,
+}
+
+/// A number of requests.
+#[derive(Clone, Copy, Debug, JsonSchema)]
+#[schemars(transparent)]
+pub struct Permits(#[schemars(range(min = 1, max = 1_000_000_000))] u64);
+
+impl Deserr<Issues> for Permits {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Issues> {
+        match u64::deserialize_from_value(value, location)? {
+            permits @ 1..=1_000_000_000 => Ok(Self(permits)),
+            _ => Err(Issues::one(Issue::new(pointer(location), "out_of_range", "give a limit from 1 to 1,000,000,000"))),
+        }
+    }
+}
+
+/// The length of a window.
+#[derive(Clone, Copy, Debug)]
+pub struct Window(Duration);
+
+impl Deserr<Issues> for Window {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Issues> {
+        let window = Span::deserialize_from_value(value, location)?.get();
+        if (Duration::from_secs(1)..=Duration::from_secs(31 * 86_400)).contains(&window) {
+            return Ok(Self(window));
+        }
+        Err(Issues::one(Issue::new(pointer(location), "out_of_range", "give a window from 1s to 31d")))
+    }
+}
+
+/// Whom something is counted for, as it is written; which variables a text may have depends on its place.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// The application, or the client's address.
+    Application,
+    /// The credential, or the client's address.
+    Credential,
+    /// The client's address.
+    Ip,
+    /// The route.
+    Route,
+    /// A text with variables.
+    Text(String),
+}
+
+impl FromText for Subject {
+    const EXPECTED: &'static str = "application, credential, ip, route, or a text with variables";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        const KNOWN: [&str; 4] = ["application", "credential", "ip", "route"];
+        match text {
+            "application" => Ok(Self::Application),
+            "credential" => Ok(Self::Credential),
+            "ip" => Ok(Self::Ip),
+            "route" => Ok(Self::Route),
+            text if text.contains('{') => Ok(Self::Text(text.to_owned())),
+            other => Err(Rejected::new(
+                "unknown_value",
+                format!("`{}` is not something to count by; {}, or a text with variables such as \"{{header.x-user}}\"", other.escape_debug(), nearest(other, &KNOWN)),
+            )),
+        }
+    }
+}
+
+impl Deserr<Issues> for Subject {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Issues> {
+        parse::text(value, location)
+    }
 }
 
 /// How exactly nodes agree.
@@ -108,26 +190,17 @@ impl Policy for RateLimit {
     const MANUAL: &'static str = include_str!("MANUAL.md");
 
     fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
-        let mut issues = Issues::default();
-        if !(1..=1_000_000_000).contains(&config.limit) {
-            issues.add("/limit", "out_of_range", "give a limit from 1 to 1,000,000,000");
-        }
-        let window = config.window.get();
-        if !(Duration::from_secs(1)..=Duration::from_secs(31 * 86_400)).contains(&window) {
-            issues.add("/window", "out_of_range", "give a window from 1s to 31d");
-        }
-        let by = By::parse(config.by.as_deref().unwrap_or("application"), scope).unwrap_or_else(|rejected| {
-            issues.add("/by", rejected.code, rejected.problem);
-            By::Route
-        });
+        let (Permits(limit), Window(window)) = (config.limit, config.window);
+        let by = By::compile(config.by.unwrap_or(Subject::Application), scope)
+            .map_err(|rejected| Issues::one(Issue::new("/by", rejected.code, rejected.problem)))?;
         let name = config.name.unwrap_or_else(Name::default_name);
-        let text = format!("\"{name}\";q={};w={}", config.limit, window.as_secs());
+        let text = format!("\"{name}\";q={limit};w={}", window.as_secs());
         // A name and two numbers are always visible ASCII.
         let policy_field = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        issues.into_result(Self {
+        Ok(Self {
             definition: Definition {
                 id: Arc::from(format!("{}/{name}", scope.place)),
-                limit: config.limit,
+                limit,
                 window,
                 enforcement: match config.mode {
                     Mode::Exact => Enforcement::Exact,
@@ -233,19 +306,14 @@ fn whole_seconds(duration: Duration) -> u64 {
 }
 
 impl By {
-    fn parse(text: &str, scope: Scope<'_>) -> Result<Self, tollgate_model::parse::Rejected> {
-        const KNOWN: [&str; 4] = ["application", "credential", "ip", "route"];
-        match text {
-            "application" => Ok(Self::Application),
-            "credential" => Ok(Self::Credential),
-            "ip" => Ok(Self::Ip),
-            "route" => Ok(Self::Route),
-            text if text.contains('{') => Template::parse(text, scope).map(Self::Text),
-            other => Err(tollgate_model::parse::Rejected::new(
-                "unknown_value",
-                format!("`{}` is not something to count by; {}, or a text with variables such as \"{{header.x-user}}\"", other.escape_debug(), tollgate_model::issue::nearest(other, &KNOWN)),
-            )),
-        }
+    fn compile(subject: Subject, scope: Scope<'_>) -> Result<Self, Rejected> {
+        Ok(match subject {
+            Subject::Application => Self::Application,
+            Subject::Credential => Self::Credential,
+            Subject::Ip => Self::Ip,
+            Subject::Route => Self::Route,
+            Subject::Text(text) => Self::Text(Template::parse(&text, scope)?),
+        })
     }
 
     /// Whom a request counts for.

@@ -1,80 +1,37 @@
 //! What each node runs, refuses and lags behind: of those that are connected here from their own word, of
 //! the others from what their control plane wrote down.
 
+mod status;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tollgate_model::ResourceId;
 use tollgate_model::wire::issues_from_wire;
-use tollgate_model::{Issues, ResourceId};
 use tollgate_proto::v1;
 
+use self::status::{names, node_row, of_row};
 use crate::authority::NodeIdentity;
-use crate::store::{NodeRow, ReportRow, Store, StoreError};
+use crate::cause;
+use crate::store::{ReportRow, Store, StoreError};
+
+pub(crate) use self::status::{Applied, NodeStatus, Rejected};
 
 /// How often what nodes run is written down though nothing happened, where others read it.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// The same, where nobody else reads it.
 const REPORT_EVERY_ALONE: Duration = Duration::from_mins(1);
-/// What happens within this time is written down as one.
-const REPORT_DELAY: Duration = Duration::from_millis(100);
+/// The shortest time between two writes: what happens in between is written down as one.
+const REPORT_PAUSE: Duration = Duration::from_millis(50);
 /// What was not confirmed for so long is not believed any more: its control plane is gone.
 const BELIEVED_FOR: SignedDuration = SignedDuration::from_secs(16);
 /// How often others' words are read while somebody waits for them.
 const READ_EVERY: Duration = Duration::from_millis(50);
-
-/// A resource that a node cannot run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Rejected {
-    pub(crate) kind: String,
-    pub(crate) tenant: String,
-    pub(crate) name: String,
-    /// The version that was refused.
-    pub(crate) version: u64,
-    pub(crate) issues: Issues,
-}
-
-/// What is known of a node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct NodeStatus {
-    pub(crate) gateway: String,
-    pub(crate) name: String,
-    pub(crate) build: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) is_connected: bool,
-    /// What it runs; none until it has said so.
-    pub(crate) revision: Option<u64>,
-    #[serde(skip)]
-    pub(crate) last_seen_at: Timestamp,
-    pub(crate) open_connections: u64,
-    pub(crate) resident_bytes: u64,
-    pub(crate) requests_total: u64,
-    pub(crate) uptime_seconds: u64,
-    pub(crate) rejected: Vec<Rejected>,
-}
-
-impl NodeStatus {
-    /// Whether it runs this revision or a later one.
-    pub(crate) fn runs(&self, revision: u64) -> bool {
-        self.revision.is_some_and(|own| own >= revision)
-    }
-}
-
-/// Where the nodes stand with a revision.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Applied {
-    pub(crate) revision: u64,
-    pub(crate) nodes_total: usize,
-    pub(crate) nodes_applied: usize,
-    pub(crate) pending: Vec<String>,
-    pub(crate) rejected: Vec<(String, Rejected)>,
-}
 
 type Key = (String, String);
 
@@ -157,7 +114,11 @@ impl Nodes {
         };
         let before = table.local.insert(key.clone(), local);
         if let Some((_, seat)) = before.and_then(|before| before.seat) {
-            tracing::warn!(node = key.1, gateway = key.0, "a node has come twice; the newer stream stays");
+            tracing::warn!(
+                node = key.1,
+                gateway = key.0,
+                "a node has come twice; the newer stream stays"
+            );
             seat.cancel();
         }
         table.remote.retain(|status| (&status.gateway, &status.name) != (&key.0, &key.1));
@@ -207,7 +168,8 @@ impl Nodes {
         }
         for local in self.table().local.values() {
             let key = (local.status.gateway.clone(), local.status.name.clone());
-            let is_newest = local.seat.is_some() || known.get(&key).is_none_or(|held| !held.is_connected);
+            let is_newest =
+                local.seat.is_some() || known.get(&key).is_none_or(|held| !held.is_connected);
             if is_newest {
                 known.insert(key, local.status.clone());
             }
@@ -268,28 +230,28 @@ impl Nodes {
 
     /// Writes down what nodes run and reads what others wrote, until the end.
     pub(crate) async fn keep(&self, stopping: CancellationToken) {
-        let is_shared = self.store.is_shared();
-        let every = if is_shared { REPORT_EVERY } else { REPORT_EVERY_ALONE };
+        let every = if self.store.is_shared() { REPORT_EVERY } else { REPORT_EVERY_ALONE };
         loop {
             let is_told = tokio::select! {
                 () = stopping.cancelled() => break,
                 () = self.to_report.notified() => true,
                 () = tokio::time::sleep(every) => false,
             };
-            if is_told {
-                tokio::time::sleep(REPORT_DELAY).await;
-            }
-            let done = async {
-                self.write(!is_told).await?;
-                if is_shared { self.read_others().await } else { Ok(()) }
-            };
-            if let Err(error) = done.await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "write down what nodes run");
-            }
+            self.exchange(!is_told).await;
+            tokio::time::sleep(REPORT_PAUSE).await;
         }
         self.leave_all();
-        if let Err(error) = self.write(false).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "write down that nodes have left");
+        self.exchange(false).await;
+    }
+
+    /// Writes down what is known here, and reads what is known elsewhere.
+    async fn exchange(&self, is_everything: bool) {
+        let done = async {
+            self.write(is_everything).await?;
+            if self.store.is_shared() { self.read_others().await } else { Ok(()) }
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(error = cause(&error), "write down what nodes run");
         }
     }
 
@@ -331,7 +293,11 @@ impl Nodes {
         written
     }
 
-    async fn write_statuses(&self, statuses: &[NodeStatus], now: Timestamp) -> Result<(), StoreError> {
+    async fn write_statuses(
+        &self,
+        statuses: &[NodeStatus],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let known = self.store.nodes().await?;
         let known: HashSet<(&str, &str)> =
             known.iter().map(|row| (row.gateway.as_str(), row.name.as_str())).collect();
@@ -350,8 +316,9 @@ impl Nodes {
     }
 
     fn report_row(&self, status: &NodeStatus, now: Timestamp) -> Result<ReportRow, StoreError> {
-        let report = serde_json::to_value(status)
-            .map_err(|error| StoreError::corrupt(format!("report of node {}", status.name), error))?;
+        let report = serde_json::to_value(status).map_err(|error| {
+            StoreError::corrupt(format!("report of node {}", status.name), error)
+        })?;
         Ok(ReportRow {
             gateway: status.gateway.clone(),
             name: status.name.clone(),
@@ -372,7 +339,8 @@ impl Nodes {
             let key = (status.gateway.clone(), status.name.clone());
             table.local.get(&key).is_some_and(|local| local.seat.is_some())
         };
-        let others: Vec<NodeStatus> = others.into_iter().filter(|status| !is_here(status)).collect();
+        let others: Vec<NodeStatus> =
+            others.into_iter().filter(|status| !is_here(status)).collect();
         if others != table.remote {
             table.remote = others;
             self.note(&table, false);
@@ -404,37 +372,6 @@ impl Table {
         applied.pending.sort();
         applied.rejected.sort_by(|(a, _), (b, _)| a.cmp(b));
         applied
-    }
-}
-
-fn names(id: &ResourceId, rejected: &Rejected) -> bool {
-    id.name.as_str() == rejected.name
-        && id.tenant.as_str() == rejected.tenant
-        && id.kind.name() == rejected.kind
-}
-
-fn of_row(row: NodeRow) -> (Key, NodeStatus) {
-    let status = NodeStatus {
-        gateway: row.gateway.clone(),
-        name: row.name.clone(),
-        build: row.build,
-        labels: row.labels,
-        last_seen_at: row.last_seen_at,
-        ..NodeStatus::default()
-    };
-    ((row.gateway, row.name), status)
-}
-
-fn node_row(status: &NodeStatus) -> NodeRow {
-    NodeRow {
-        gateway: status.gateway.clone(),
-        name: status.name.clone(),
-        build: status.build.clone(),
-        labels: status.labels.clone(),
-        // Of a node that is known, both stay as they are.
-        certificate_serial: String::new(),
-        first_seen_at: status.last_seen_at,
-        last_seen_at: status.last_seen_at,
     }
 }
 

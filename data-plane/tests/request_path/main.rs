@@ -1,0 +1,17 @@
+//! The way of a call through a node: its bytes go in at a socket, and what comes out is looked at from
+//! both ends. Nothing of the inside is reached but the configuration and the counters.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where something is off"
+)]
+
+mod hostile;
+mod http;
+mod policies;
+mod records;
+mod reload;
+mod streaming;
+mod support;
+mod upstream;

@@ -1,0 +1,356 @@
+//! All resources together: what is wrong on account of a change, and nothing else.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tollgate_model::file::documents;
+use tollgate_model::{Document, FromText as _, Kind, Name, ResourceId};
+use tollgate_policy::check::{self, Checked};
+use tollgate_policy::set::{Hosts, Set};
+
+fn read(text: &str) -> Vec<Arc<Checked>> {
+    let located = documents(text).unwrap();
+    let document = |value| Document::parse(value, &Name::default_name()).unwrap();
+    let checked = |document| check::check(&document, 0).unwrap_or_else(|issues| panic!("{issues}"));
+    located.iter().map(|located| Arc::new(checked(document(&located.value)))).collect()
+}
+
+/// A set with nothing wrong in it.
+fn set(text: &str) -> Set {
+    let (mut set, resources) = (Set::default(), read(text));
+    let ids: Vec<ResourceId> = resources.iter().map(|checked| checked.id.clone()).collect();
+    for checked in resources {
+        set.insert(checked);
+    }
+    assert_eq!(faults(&set, &ids), [""; 0]);
+    set
+}
+
+/// Writes resources into a set; what is wrong then.
+fn write(set: &mut Set, text: &str) -> Vec<String> {
+    let resources = read(text);
+    let ids: Vec<ResourceId> = resources.iter().map(|checked| checked.id.clone()).collect();
+    for checked in resources {
+        set.insert(checked);
+    }
+    faults(set, &ids)
+}
+
+/// Takes a resource out; what is wrong then.
+fn delete(set: &mut Set, kind: Kind, tenant: &str, name: &str) -> Vec<String> {
+    let id = ResourceId::new(kind, Name::from_text(tenant).unwrap(), Name::from_text(name).unwrap());
+    set.remove(&id);
+    faults(set, &[id])
+}
+
+fn faults(set: &Set, touched: &[ResourceId]) -> Vec<String> {
+    set.check(touched)
+        .iter()
+        .flat_map(|(id, issues)| issues.0.iter().map(move |issue| format!("{id} {} {}", issue.at, issue.code)))
+        .collect()
+}
+
+const UPSTREAM: &str = "{kind: Upstream, name: u, spec: {endpoints: [{url: 'http://127.0.0.1:1'}]}}";
+
+/// An API at a place, with more of its specification.
+fn api(tenant: &str, name: &str, spec: &str) -> String {
+    format!("{{kind: Api, tenant: {tenant}, name: {name}, spec: {{upstream: u, {spec}}}}}")
+}
+
+/// A set with the tenants `shop` (`*.shop.test`) and `bank` (`bank.test`), each with an upstream.
+fn tenants() -> Set {
+    set(&format!(
+        "{UPSTREAM}
+---
+{{kind: Tenant, name: shop, spec: {{hosts: ['*.shop.test']}}}}
+---
+{{kind: Tenant, name: bank, spec: {{hosts: [bank.test]}}}}
+---
+{{kind: Upstream, tenant: shop, name: u, spec: {{endpoints: [{{url: 'http://127.0.0.1:1'}}]}}}}
+---
+{{kind: Upstream, tenant: bank, name: u, spec: {{endpoints: [{{url: 'http://127.0.0.1:1'}}]}}}}
+"
+    ))
+}
+
+#[test]
+fn what_is_named_must_be_there() {
+    let mut set = Set::default();
+    let text = "{kind: Api, name: a, spec: {gateway: edge, base_path: /, upstream: u, policies: [{policy_set: s}], routes: [{name: r, upstream: v}]}}";
+    assert_eq!(
+        write(&mut set, text),
+        [
+            "Api default/a /spec/gateway unknown_reference",
+            "Api default/a /spec/upstream unknown_reference",
+            "Api default/a /spec/routes/0/upstream unknown_reference",
+            "Api default/a /spec/policies/0/policy_set unknown_reference",
+        ]
+    );
+}
+
+#[test]
+fn resources_of_another_tenant_are_not_there() {
+    let mut set = set(UPSTREAM);
+    let faults = write(&mut set, "{kind: Api, tenant: shop, name: a, spec: {base_path: /, upstream: u}}");
+    assert_eq!(
+        faults,
+        [
+            "Api shop/a /tenant unknown_reference",
+            "Api shop/a /spec/upstream unknown_reference",
+            "Api shop/a /spec/hosts no_host",
+        ]
+    );
+}
+
+#[test]
+fn what_is_needed_cannot_be_deleted() {
+    let mut set = tenants();
+    write(&mut set, &api("default", "a", "base_path: /a"));
+    write(&mut set, &api("default", "b", "base_path: /b"));
+    assert_eq!(delete(&mut set, Kind::Upstream, "default", "u"), ["Upstream default/u  in_use"]);
+    assert_eq!(delete(&mut set, Kind::Tenant, "default", "shop"), ["Tenant default/shop  in_use"]);
+    // Deleted together with what needs it, nothing is wrong.
+    let ids = ["a", "b"].map(|name| ResourceId::new(Kind::Api, Name::default_name(), Name::from_text(name).unwrap()));
+    ids.iter().for_each(|id| set.remove(id));
+    assert_eq!(delete(&mut set, Kind::Upstream, "default", "u"), [""; 0]);
+}
+
+#[test]
+fn a_tenant_publishes_on_its_own_hosts_alone() {
+    let mut set = tenants();
+    let of = |tenant: &str, hosts: &str| {
+        let mut set = set.clone();
+        write(&mut set, &api(tenant, "a", &format!("base_path: /, hosts: [{hosts}]")))
+    };
+    assert_eq!(of("shop", "api.shop.test, '*.shop.test', '*.eu.shop.test', a.b.shop.test"), [""; 0]);
+    assert_eq!(of("shop", "shop.test"), ["Api shop/a /spec/hosts/0 foreign_host"]);
+    assert_eq!(of("shop", "api.shop.test, bank.test"), ["Api shop/a /spec/hosts/1 foreign_host"]);
+    assert_eq!(of("bank", "'*.bank.test'"), ["Api bank/a /spec/hosts/0 foreign_host"]);
+    // What nobody claims is the default tenant's, and nothing else is.
+    assert_eq!(of("default", "free.test, shop.test"), [""; 0]);
+    assert_eq!(of("default", "api.shop.test"), ["Api default/a /spec/hosts/0 foreign_host"]);
+    assert_eq!(write(&mut set, &api("default", "any", "base_path: /")), [""; 0]);
+}
+
+#[test]
+fn an_api_without_hosts_follows_those_of_its_tenant() {
+    let mut set = tenants();
+    assert_eq!(write(&mut set, &api("shop", "a", "base_path: /a")), [""; 0]);
+    let hosts = |set: &Set| {
+        let id = ResourceId::new(Kind::Api, Name::from_text("shop").unwrap(), Name::from_text("a").unwrap());
+        let tollgate_model::Spec::Api(api) = &set.get(&id).unwrap().spec else { panic!("an API") };
+        match set.hosts_of(&id.tenant, api) {
+            Hosts::Any => vec!["any".to_owned()],
+            Hosts::These(hosts) => hosts.iter().map(ToString::to_string).collect(),
+        }
+    };
+    assert_eq!(hosts(&set), ["*.shop.test"]);
+    // Another API at the place that the tenant's new host makes.
+    write(&mut set, "{kind: Tenant, name: shop, spec: {hosts: [shop.test, other.test]}}");
+    assert_eq!(hosts(&set), ["shop.test", "other.test"]);
+    assert_eq!(
+        write(&mut set, &api("shop", "b", "base_path: /a, hosts: [other.test]")),
+        ["Api shop/b /spec/base_path tied_routes"]
+    );
+    // A tenant that owns no host any more has an API that nobody can reach.
+    assert_eq!(
+        write(&mut set, "{kind: Tenant, name: shop, spec: {}}"),
+        ["Api shop/a /spec/hosts no_host", "Api shop/b /spec/hosts/0 foreign_host"]
+    );
+}
+
+#[test]
+fn apis_that_would_answer_the_same_calls_are_refused_with_the_other_named() {
+    let mut set = set(UPSTREAM);
+    let routes = |routes: &str| format!("base_path: /o, hosts: [a.test], routes: [{routes}]");
+    assert_eq!(write(&mut set, &api("default", "a", &routes("{name: r, match: {methods: [GET, PUT], path: '/x/{id}'}}"))), [""; 0]);
+    let tied = write(&mut set, &api("default", "b", &routes("{name: s, match: {path: /y}}, {name: r, match: {methods: [PUT], path: '/x/{other}'}}")));
+    assert_eq!(tied, ["Api default/b /spec/routes/1/match tied_routes"]);
+    for apart in [
+        "{name: r, match: {methods: [POST], path: '/x/{id}'}}",
+        "{name: r, match: {methods: [PUT], path: '/x/{id}', headers: {x-region: eu}}}",
+        "{name: r, match: {methods: [PUT], path: '/x/{id}/y'}}",
+    ] {
+        assert_eq!(write(&mut set, &api("default", "b", &routes(apart))), [""; 0], "{apart}");
+    }
+    // Another host or base path is another place.
+    let elsewhere = "base_path: /o, hosts: [b.test], routes: [{name: r, match: {methods: [PUT], path: '/x/{id}'}}]";
+    assert_eq!(write(&mut set, &api("default", "c", elsewhere)), [""; 0]);
+}
+
+#[test]
+fn two_tenants_cannot_own_hosts_that_overlap() {
+    for (host, expected) in [
+        ("api.shop.test", vec!["Tenant default/new /spec/hosts/0 host_taken"]),
+        ("'*.eu.shop.test'", vec!["Tenant default/new /spec/hosts/0 host_taken"]),
+        ("'*.test'", vec!["Tenant default/new /spec/hosts/0 host_taken"]),
+        ("bank.test", vec!["Tenant default/new /spec/hosts/0 host_taken"]),
+        ("shop.test", vec![]),
+        ("'*.bank.test'", vec![]),
+    ] {
+        let mut set = tenants();
+        assert_eq!(write(&mut set, &format!("{{kind: Tenant, name: new, spec: {{hosts: [{host}]}}}}")), expected, "{host}");
+    }
+}
+
+#[test]
+fn a_claim_that_was_another_tenants_is_free_when_that_one_is_gone() {
+    let mut set = tenants();
+    write(&mut set, "{kind: Tenant, name: new, spec: {hosts: [bank.test]}}");
+    delete(&mut set, Kind::Upstream, "bank", "u");
+    delete(&mut set, Kind::Tenant, "default", "bank");
+    assert_eq!(write(&mut set, "{kind: Tenant, name: new, spec: {hosts: [bank.test]}}"), [""; 0]);
+    write(&mut set, "{kind: Upstream, tenant: new, name: u, spec: {endpoints: [{url: 'http://127.0.0.1:1'}]}}");
+    assert_eq!(write(&mut set, &api("new", "a", "base_path: /, hosts: [bank.test]")), [""; 0]);
+}
+
+#[test]
+fn a_host_that_is_published_cannot_be_claimed_by_another_tenant() {
+    let mut set = tenants();
+    assert_eq!(write(&mut set, &api("default", "a", "base_path: /, hosts: [api.free.test]")), [""; 0]);
+    assert_eq!(
+        write(&mut set, "{kind: Tenant, name: new, spec: {hosts: ['*.free.test']}}"),
+        ["Tenant default/new /spec/hosts/0 host_in_use"]
+    );
+}
+
+#[test]
+fn a_tenant_cannot_give_up_a_host_that_it_publishes_on() {
+    let mut set = tenants();
+    assert_eq!(write(&mut set, &api("shop", "a", "base_path: /, hosts: [api.shop.test]")), [""; 0]);
+    assert_eq!(
+        write(&mut set, "{kind: Tenant, name: shop, spec: {hosts: [www.shop.test]}}"),
+        ["Api shop/a /spec/hosts/0 foreign_host"]
+    );
+}
+
+#[test]
+fn a_key_is_one_credentials() {
+    let mut set = set("{kind: Application, name: app, spec: {}}");
+    let key = |name: &str, hash: &str| {
+        format!("{{kind: Credential, name: {name}, spec: {{application: app, api_key: {{hash: '{}'}}}}}}", hash.repeat(32))
+    };
+    assert_eq!(write(&mut set, &key("one", "a1")), [""; 0]);
+    assert_eq!(write(&mut set, &key("two", "b2")), [""; 0]);
+    assert_eq!(write(&mut set, &key("two", "a1")), ["Credential default/two /spec/api_key key_in_use"]);
+    delete(&mut set, Kind::Credential, "default", "one");
+    assert_eq!(write(&mut set, &key("two", "a1")), [""; 0]);
+}
+
+#[test]
+fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
+    let mut set = set(
+        "{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}
+---
+{kind: Application, name: app, spec: {policies: [{policy_set: s}]}}",
+    );
+    assert_eq!(
+        write(&mut set, "{kind: PolicySet, name: s, spec: {policies: [{api_key: {}}]}}"),
+        ["Application default/app /spec/policies/0/policy_set wrong_place"]
+    );
+}
+
+#[test]
+fn listeners_of_a_gateway_have_addresses_of_their_own() {
+    let mut set = Set::default();
+    let text = "{kind: Gateway, name: g, spec: {listeners: [{name: a, address: '0.0.0.0:81'}, {name: b, address: '0.0.0.0:81'}]}}";
+    assert_eq!(write(&mut set, text), ["Gateway default/g /spec/listeners/1/address duplicate_address"]);
+}
+
+#[test]
+fn a_copy_is_not_touched_by_what_happens_to_the_other() {
+    let before = tenants();
+    let mut after = before.clone();
+    write(&mut after, &api("shop", "a", "base_path: /"));
+    delete(&mut after, Kind::Tenant, "default", "bank");
+    assert_eq!((before.len(), after.len()), (5, 5));
+    assert!(before.get(&ResourceId::of_tenant(&Name::from_text("bank").unwrap())).is_some());
+}
+
+/// One of some resources that get in one another's way.
+fn resource() -> impl Strategy<Value = String> {
+    let tenant = prop_oneof![Just("default"), Just("t1"), Just("t2")];
+    let name = prop_oneof![Just("a"), Just("b")];
+    let host = prop_oneof![
+        Just(""), Just("x.test"), Just("'*.x.test'"), Just("a.x.test"), Just("y.test"), Just("x.test, y.test"),
+    ];
+    let hosts_of_tenant = prop_oneof![
+        Just(""), Just("x.test"), Just("'*.x.test'"), Just("a.x.test"), Just("y.test"), Just("'*.test'"),
+    ];
+    let path = prop_oneof![Just("/"), Just("/p")];
+    let routes = prop_oneof![
+        Just(""), Just("{name: r, match: {path: /r}}"), Just("{name: r, match: {methods: [GET], path: /r}}"),
+    ];
+    let policies = prop_oneof![Just(""), Just("{policy_set: a}"), Just("{rate_limit: {limit: 1, window: 1s}}")];
+    let of_set = prop_oneof![Just("{api_key: {}}"), Just("{headers: {}}")];
+    let hash = prop_oneof![Just("a1"), Just("b2")];
+    let name_of_tenant = prop_oneof![Just("t1"), Just("t2")];
+    prop_oneof![
+        4 => (tenant.clone(), name.clone(), host, path, routes, policies.clone()).prop_map(
+            |(tenant, name, hosts, path, routes, policies)| format!(
+                "{{kind: Api, tenant: {tenant}, name: {name}, spec: {{upstream: a, base_path: {path}, hosts: [{hosts}], routes: [{routes}], policies: [{policies}]}}}}"
+            )
+        ),
+        2 => (name_of_tenant, hosts_of_tenant).prop_map(|(name, hosts)| format!(
+            "{{kind: Tenant, name: {name}, spec: {{hosts: [{hosts}]}}}}"
+        )),
+        2 => (tenant.clone(), name.clone()).prop_map(|(tenant, name)| format!(
+            "{{kind: Upstream, tenant: {tenant}, name: {name}, spec: {{endpoints: [{{url: 'http://127.0.0.1:1'}}]}}}}"
+        )),
+        1 => (tenant.clone(), name.clone(), of_set).prop_map(|(tenant, name, policy)| format!(
+            "{{kind: PolicySet, tenant: {tenant}, name: {name}, spec: {{policies: [{policy}]}}}}"
+        )),
+        1 => (tenant.clone(), name.clone(), policies).prop_map(|(tenant, name, policies)| format!(
+            "{{kind: Application, tenant: {tenant}, name: {name}, spec: {{policies: [{policies}]}}}}"
+        )),
+        1 => (tenant, name, hash).prop_map(|(tenant, name, hash)| format!(
+            "{{kind: Credential, tenant: {tenant}, name: {name}, spec: {{application: a, api_key: {{hash: '{}'}}}}}}",
+            hash.repeat(32)
+        )),
+    ]
+}
+
+/// A resource, and whether it is written or taken out.
+fn changes() -> impl Strategy<Value = Vec<(Arc<Checked>, bool)>> {
+    let change = (resource(), prop::bool::weighted(0.7));
+    prop::collection::vec(change.prop_map(|(text, is_written)| (read(&text).remove(0), is_written)), 1..40)
+}
+
+fn apply(set: &mut Set, change: &(Arc<Checked>, bool)) {
+    if change.1 { set.insert(Arc::clone(&change.0)) } else { set.remove(&change.0.id) }
+}
+
+fn ids(set: &Set) -> Vec<ResourceId> {
+    set.iter().map(|checked| checked.id.clone()).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_set_is_what_is_in_it_and_not_how_it_got_there(changes in changes()) {
+        let mut set = Set::default();
+        for change in &changes {
+            apply(&mut set, change);
+        }
+        let mut fresh = Set::default();
+        let mut resources: Vec<&Arc<Checked>> = set.iter().collect();
+        resources.sort_by(|a, b| b.id.cmp(&a.id));
+        resources.into_iter().for_each(|checked| fresh.insert(Arc::clone(checked)));
+        let mut touched = ids(&set);
+        touched.extend(changes.iter().map(|change| change.0.id.clone()));
+        prop_assert_eq!(set.check(&touched), fresh.check(&touched));
+    }
+
+    /// Looking at what a change touches is enough: nothing else goes wrong on its account.
+    #[test]
+    fn a_change_without_a_fault_leaves_a_set_without_a_fault(changes in changes()) {
+        let mut set = Set::default();
+        for change in &changes {
+            let mut next = set.clone();
+            apply(&mut next, change);
+            if next.check(std::slice::from_ref(&change.0.id)).is_empty() {
+                prop_assert_eq!(next.check(&ids(&next)), vec![], "after {}", &change.0.id);
+                set = next;
+            }
+        }
+    }
+}
