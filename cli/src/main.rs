@@ -2,31 +2,31 @@
 //! they share stands above them. This crate is the composition root: it never holds a rule of its
 //! own about what a resource is or does.
 
-/// The flags of all verbs; the environment.
+// The flags of all verbs; the environment.
 mod settings;
-/// Why a verb was not carried out; exit status.
+// Why a verb was not carried out; exit status.
 mod failure;
-/// Standard output and standard error.
+// Standard output and standard error.
 mod output;
-/// JSON values as YAML.
+// JSON values as YAML.
 mod yaml;
-/// Control planes under a name; the verb `context`.
+// Control planes under a name; the verb `context`.
 mod context;
-/// The admin API over HTTP.
+// The admin API over HTTP.
 mod client;
-/// What the admin API answers.
+// What the admin API answers.
 mod admin;
-/// Which server, as whom, for which tenant.
+// Which server, as whom, for which tenant.
 mod session;
-/// Resource files.
+// Resource files.
 mod files;
-/// `from_env` and `from_file`.
+// `from_env` and `from_file`.
 mod secrets;
-/// Changes as people read them.
+// Changes as people read them.
 mod changes;
-/// The table of each kind.
+// The table of each kind.
 mod columns;
-/// Which resources a resource names.
+// Which resources a resource names.
 mod references;
 
 mod apply;

@@ -1,10 +1,11 @@
 //! `tollgate-control-plane`: settings, logs, run, signal.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tollgate_control_plane::identity::First;
 use tollgate_control_plane::settings::{LogFormat, unknown_variables};
 use tollgate_control_plane::{ControlPlane, Settings};
 
@@ -22,8 +23,21 @@ struct Program {
     log_format: LogFormat,
 }
 
-fn main() -> anyhow::Result<()> {
-    let program = Program::parse();
+#[expect(
+    clippy::print_stderr,
+    reason = "what keeps it from running is told in one line, whatever is logged"
+)]
+fn main() -> ExitCode {
+    match run_program(Program::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_program(program: Program) -> anyhow::Result<()> {
     tollgate_telemetry::init(&program.log, program.log_format.into())?;
     for problem in unknown_variables() {
         tracing::warn!("{problem}");
@@ -34,37 +48,14 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let plane = ControlPlane::start(settings).await.context("start the control plane")?;
-    tell(plane.first_token());
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     let mut running = std::pin::pin!(plane.run(shutdown.clone()));
     let ended = tokio::select! {
         ended = &mut running => ended,
-        () = stop => {
-            shutdown.cancel();
-            running.await
-        }
+        _ = terminate.recv() => { shutdown.cancel(); running.await }
+        _ = interrupt.recv() => { shutdown.cancel(); running.await }
     };
     ended.context("run the control plane")
-}
-
-fn tell(first: &First) {
-    match first {
-        First::Made(path) => {
-            tracing::info!(file = %path.display(), "the first administrator's token is in a file");
-        }
-        First::Ignored => {
-            tracing::warn!(
-                "TOLLGATE_ADMIN_TOKEN does not work: there is another administrator's token"
-            );
-        }
-        First::Given | First::Present => {}
-    }
 }

@@ -65,7 +65,7 @@ impl From<LogFormat> for tollgate_telemetry::Format {
 }
 
 /// Variables of this program and of the others of Tollgate.
-const VARIABLES: [&str; 29] = [
+const VARIABLES: [&str; 26] = [
     "TOLLGATE_ACCESS_LOG",
     "TOLLGATE_ADMIN",
     "TOLLGATE_ADMIN_TOKEN",
@@ -73,28 +73,25 @@ const VARIABLES: [&str; 29] = [
     "TOLLGATE_CONTROL_PLANE",
     "TOLLGATE_DATA",
     "TOLLGATE_DATABASE_URL",
+    "TOLLGATE_DRAIN_TIME",
+    "TOLLGATE_ECHO_LISTEN",
     "TOLLGATE_GATEWAY",
     "TOLLGATE_GRPC",
     "TOLLGATE_GRPC_NAMES",
     "TOLLGATE_JOIN_TOKEN",
     "TOLLGATE_JOIN_TOKEN_FILE",
-    "TOLLGATE_LABELS",
     "TOLLGATE_LISTEN",
     "TOLLGATE_LOG",
     "TOLLGATE_LOG_FORMAT",
     "TOLLGATE_MASTER_KEY",
     "TOLLGATE_MASTER_KEY_FILE",
     "TOLLGATE_NODE",
-    "TOLLGATE_OUTPUT",
     "TOLLGATE_REDIS_URL",
     "TOLLGATE_SERVER",
     "TOLLGATE_STATUS",
     "TOLLGATE_TENANT",
     "TOLLGATE_TOKEN",
-    "TOLLGATE_UPSTREAM",
-    "TOLLGATE_WAIT",
     "TOLLGATE_WORKERS",
-    "TOLLGATE_DRAIN",
 ];
 const PREFIX: &str = "TOLLGATE_";
 
@@ -144,10 +141,13 @@ pub fn unknown_variables() -> Vec<String> {
     unknown.filter_map(|name| misspelt(&name)).collect()
 }
 
-/// What was probably meant, where there is something near.
+/// What was probably meant, where there is something near. The prefix is no likeness.
 fn misspelt(name: &str) -> Option<String> {
-    let meant = nearest(name, &VARIABLES);
-    meant.starts_with("did you mean").then(|| format!("`{name}` is not a setting; {meant}"))
+    let bare = name.strip_prefix(PREFIX)?;
+    let known = VARIABLES.map(|known| known.strip_prefix(PREFIX).unwrap_or(known));
+    let meant = nearest(bare, &known);
+    let meant = meant.strip_prefix("did you mean `")?;
+    Some(format!("`{name}` is not a setting; did you mean `{PREFIX}{meant}"))
 }
 
 #[cfg(test)]
@@ -179,6 +179,10 @@ mod tests {
         assert!(
             misspelt("TOLLGATE_DATABASE")
                 .is_some_and(|text| text.contains("TOLLGATE_DATABASE_URL"))
+        );
+        assert_eq!(
+            misspelt("TOLLGATE_ADMN").as_deref(),
+            Some("`TOLLGATE_ADMN` is not a setting; did you mean `TOLLGATE_ADMIN`?")
         );
         assert_eq!(misspelt("TOLLGATE_SERVICE_PORT_9080_TCP_PROTO"), None);
     }

@@ -124,6 +124,7 @@ impl ControlPlane {
         let admin_token_path = settings.admin_token_path();
         let given = settings.admin_token.as_ref().map(|token| token.expose());
         let first_token = tokens.first(given, &admin_token_path, now).await?;
+        tell(&first_token);
         let join_tokens =
             JoinTokens::new(store.clone(), Arc::clone(&keys), authority.fingerprint());
 
@@ -251,6 +252,20 @@ impl ControlPlane {
             }
         };
         Ok(ended?)
+    }
+}
+
+fn tell(first: &First) {
+    match first {
+        First::Made(path) => {
+            tracing::info!(file = %path.display(), "the first administrator's token is in a file");
+        }
+        First::Ignored => {
+            tracing::warn!(
+                "TOLLGATE_ADMIN_TOKEN does not work: there is another administrator's token"
+            );
+        }
+        First::Given | First::Present => {}
     }
 }
 

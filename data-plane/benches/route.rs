@@ -151,13 +151,13 @@ fn build_api(shape: &Shape, number: usize, first: usize, count: usize) -> (Built
     let base_path = (shape.base_path)(number);
     let head = json!({
         "hosts": (shape.host)(number).into_iter().collect::<Vec<_>>(), "base_path": base_path,
-        "upstream": "u", "description": null, "version": null,
+        "upstream": "u",
     });
     let mut api: Api = parse::value(&head).unwrap();
     let mut paths = Vec::new();
     for i in first..first + count {
         let (matches, path) = (shape.route)(i);
-        let route = json!({ "name": format!("r{i}"), "match": matches, "upstream": null });
+        let route = json!({ "name": format!("r{i}"), "match": matches });
         api.routes.push(parse::value(&route).unwrap());
         paths.push(format!("{}{path}", base_path.trim_end_matches('/')));
     }

@@ -1,4 +1,6 @@
-//! Records of calls as JSON lines. Each core writes into a buffer of its own; one thread takes the
+//! Records of calls as JSON lines.
+//!
+//! Each core writes into a buffer of its own; one thread takes the
 //! full ones to the file, so that a slow disk holds up no request. What it cannot take is dropped
 //! and counted.
 

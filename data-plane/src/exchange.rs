@@ -77,7 +77,8 @@ impl Call<'_> {
         record: &mut Record,
         carries: &mut Carries,
     ) -> (Response<Inner>, Option<Rest>) {
-        let request = forward::take_over(request);
+        // In its own memory: what is handed from step to step stays small.
+        let request = Box::new(forward::take_over(request));
         if self.entry.chain.is_empty() {
             let sent = forward::forward(self.core, self.entry, self.arrival, request, record).await;
             return self.answer(sent, record);
@@ -87,7 +88,7 @@ impl Call<'_> {
 
     async fn through_policies(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         record: &mut Record,
         carries: &mut Carries,
     ) -> (Response<Inner>, Option<Rest>) {

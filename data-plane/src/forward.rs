@@ -52,7 +52,7 @@ pub async fn forward(
     core: &Core,
     entry: &RouteEntry,
     arrival: &Arrival,
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     record: &mut Record,
 ) -> Result<Sent, Fault> {
     let Target::Upstream(slot) = entry.target else { return Err(Fault::RouteUnavailable) };
@@ -73,7 +73,7 @@ pub async fn forward(
     };
 
     let started = Instant::now();
-    let request = Request::from_parts(head, body);
+    let request = Box::new(Request::from_parts(head, body));
     let answer = upstream::send(core, upstream, request, started, &mut record.attempts).await?;
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     record.upstream = Some((answer.authority, micros));

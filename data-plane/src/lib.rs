@@ -1,60 +1,60 @@
 //! Carries calls by the configuration it was streamed. It keeps nothing but a cache on disk, and never
 //! changes what it was told.
 
-/// Every flag and variable; the only reader of the environment.
+// Every flag and variable; the only reader of the environment.
 pub mod settings;
-/// The node as a whole: start and drain.
+// The node as a whole: start and drain.
 pub mod node;
                          // -- how a configuration arrives --
-/// The stream from the control plane, and the last good configuration on disk.
+// The stream from the control plane, and the last good configuration on disk.
 pub mod sync;
-/// All that a request reads, swapped whole.
+// All that a request reads, swapped whole.
 pub mod plan;
                          // -- how a request travels --
-/// Where the node listens.
+// Where the node listens.
 pub mod listener;
-/// One core: its runtime, its sockets, its connections.
+// One core: its runtime, its sockets, its connections.
 pub mod thread;
-/// What one request thread has to itself.
+// What one request thread has to itself.
 pub mod core;
-/// One connection: which HTTP, how slow, how long.
+// One connection: which HTTP, how slow, how long.
 pub mod connection;
-/// Which bytes may reach the parser: strict framing.
+// Which bytes may reach the parser: strict framing.
 pub mod framing;
-/// The other end of a connection.
+// The other end of a connection.
 pub mod peer;
-/// One request from head to last byte. Read this first.
+// One request from head to last byte. Read this first.
 pub mod exchange;
-/// What of a request decides its route.
+// What of a request decides its route.
 pub mod arrival;
-/// Which route a request belongs to.
+// Which route a request belongs to.
 pub mod route;
-/// The world behind the policies' ports.
+// The world behind the policies' ports.
 pub mod ports;
-/// What each hop adds and takes off.
+// What each hop adds and takes off.
 pub mod forward;
-/// Fields that belong to one hop.
+// Fields that belong to one hop.
 pub mod fields;
-/// `x-request-id`.
+// `x-request-id`.
 pub mod request_id;
-/// Endpoint, connection, attempt, retry.
+// Endpoint, connection, attempt, retry.
 pub mod upstream;
-/// Refusals rendered.
+// Refusals rendered.
 pub mod response;
-/// What can go wrong, and what is answered then.
+// What can go wrong, and what is answered then.
 pub mod fault;
-/// The answer's body, and what ends with its last byte.
+// The answer's body, and what ends with its last byte.
 pub mod outgoing;
-/// One record an exchange.
+// One record an exchange.
 pub mod record;
-/// Records as JSON lines.
+// Records as JSON lines.
 pub mod access_log;
-/// What is counted.
+// What is counted.
 pub mod metrics;
                          // -- beside the way --
-/// What an operator's tools ask a node.
+// What an operator's tools ask a node.
 pub mod admin;
-/// The one reader of the clock.
+// The one reader of the clock.
 pub mod clock;
 
 pub use node::{Node, StartError};

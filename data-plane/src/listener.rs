@@ -115,9 +115,12 @@ impl Listeners {
     }
 
     fn listen(&self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => ListenError::InUse { address },
-            _ => ListenError::Other { address, source },
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                ListenError::InUse { address }
+            } else {
+                ListenError::Other { address, source }
+            }
         };
         // A first socket without SO_REUSEPORT tells whether another process has the address: with
         // it, two nodes would share their calls unnoticed.

@@ -138,6 +138,9 @@ impl ApiCounters {
     }
 }
 
+/// Name, type, help, and where a core keeps it.
+type PlainMetric = (&'static str, &'static str, &'static str, fn(&CoreMetrics) -> &Counter);
+
 #[derive(Default)]
 struct Sum {
     responses: [u64; 5],
@@ -198,7 +201,7 @@ pub struct NodeFacts {
 pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     let mut text = String::new();
     render_node(&mut text, node);
-    let plain: [(&str, &str, &str, fn(&CoreMetrics) -> &Counter); 7] = [
+    let plain: [PlainMetric; 7] = [
         ("tollgate_connections_accepted_total", "counter", "Connections taken.", |core| &core.connections_accepted),
         ("tollgate_connections_closed_total", "counter", "Connections that ended.", |core| &core.connections_closed),
         ("tollgate_connections_refused_total", "counter", "Connections refused for want of room.", |core| &core.connections_refused),
@@ -274,7 +277,7 @@ fn render_apis(text: &mut String, sums: &BTreeMap<ApiLabels, Sum>) {
         let mut count = 0;
         for (i, number) in sum.buckets.iter().enumerate() {
             count += number;
-            let bound = BOUNDS_MICROS.get(i).map_or("+Inf".to_owned(), |micros| seconds(*micros));
+            let bound = BOUNDS_MICROS.get(i).map_or_else(|| "+Inf".to_owned(), |micros| seconds(*micros));
             line(text, "tollgate_request_duration_seconds_bucket", &format!("{labels},le=\"{bound}\""), count);
         }
         line(text, "tollgate_request_duration_seconds_sum", &labels, seconds(sum.duration_micros));

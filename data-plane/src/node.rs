@@ -101,11 +101,15 @@ impl Node {
             Some(address) => NodeCounters::with_redis(address.expose(), sync.live_nodes(), control)?,
             None => NodeCounters::in_memory(),
         };
-        let status = open_status(settings.status, &sync, &metrics, &counters, sink.clone(), control)?;
+        let render = metrics_source(&metrics, &counters, sync.readiness(), sink.clone());
+        let address_of_status = settings.status;
+        let status = admin::start(address_of_status, &sync, render, control)
+            .map_err(|source| StartError::Status { address: address_of_status, source })?;
 
+        let shared_counters: Arc<dyn Counters + Send + Sync> = Arc::new(counters.clone());
         let shared = Arc::new(Shared {
             plan,
-            counters: Arc::new(counters.clone()) as Arc<dyn Counters + Send + Sync>,
+            counters: shared_counters,
             is_draining: AtomicBool::new(false),
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
@@ -148,30 +152,32 @@ impl Node {
     /// drain time, records are written.
     pub async fn run(self, shutdown: CancellationToken) {
         shutdown.cancelled().await;
-        tracing::info!(drain_time_ms = self.drain_time.as_millis(), "draining");
         self.sync.readiness().set_draining();
         self.drain.cancel();
-        let stop = self.stop.clone();
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                // A thread that panicked has nothing left to drain.
-                let _ = thread.join();
-            }
-        });
-        tokio::pin!(joined);
-        if tokio::time::timeout(self.drain_time, &mut joined).await.is_err() {
-            tracing::warn!("the drain time is over; calls under way are cut off");
-            stop.cancel();
-            let _ = joined.await;
-        }
+        end_threads(self.threads, self.drain_time, &self.stop).await;
         self.counters.give_back().await;
         self.sync.shutdown().await;
         self.status.shutdown().await;
         if let Some(writer) = self.log_writer {
             let _ = tokio::task::spawn_blocking(move || writer.join()).await;
         }
-        tracing::info!("stopped");
+    }
+}
+
+/// Waits until the request threads have ended; after the drain time they are told to.
+async fn end_threads(threads: Vec<JoinHandle<()>>, drain_time: Duration, stop: &CancellationToken) {
+    tracing::info!(drain_time_ms = drain_time.as_millis(), "draining");
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            // A thread that panicked has nothing left to drain.
+            let _ = thread.join();
+        }
+    });
+    let mut joined = std::pin::pin!(joined);
+    if tokio::time::timeout(drain_time, &mut joined).await.is_err() {
+        tracing::warn!("the drain time is over; calls under way are cut off");
+        stop.cancel();
+        let _ = joined.await;
     }
 }
 
@@ -219,17 +225,15 @@ fn open_log(setting: &AccessLogSetting) -> Result<LogParts, StartError> {
     Ok((Some(sink), Some(writer)))
 }
 
-fn open_status(
-    address: SocketAddr,
-    sync: &SyncHandle,
+fn metrics_source(
     cores: &[Arc<CoreMetrics>],
     counters: &NodeCounters,
+    readiness: Arc<sync::Readiness>,
     sink: Option<Sink>,
-    control: &Handle,
-) -> Result<StatusServer, StartError> {
-    let (cores, counters, readiness) = (cores.to_vec(), counters.clone(), sync.readiness());
+) -> admin::MetricsSource {
+    let (cores, counters) = (cores.to_vec(), counters.clone());
     let started = Instant::now();
-    let render = move || {
+    Arc::new(move || {
         let node = metrics::NodeFacts {
             uptime: started.elapsed(),
             resident_bytes: resident_bytes(),
@@ -240,9 +244,7 @@ fn open_status(
             counters: counters.health(),
         };
         metrics::render(&cores, &node)
-    };
-    admin::start(address, sync, Arc::new(render), control)
-        .map_err(|source| StartError::Status { address, source })
+    })
 }
 
 fn load_source(cores: Vec<Arc<CoreMetrics>>) -> sync::LoadSource {

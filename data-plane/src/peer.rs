@@ -53,7 +53,7 @@ impl Peer {
                 addresses.push(text.trim().parse::<IpAddr>().ok()?.to_canonical());
             }
         }
-        let address = addresses.iter().rev().find(|ip| !is_trusted(ip)).or(addresses.first())?;
+        let address = addresses.iter().rev().find(|ip| !is_trusted(ip)).or_else(|| addresses.first())?;
         Some(Client { address: *address, address_text: address.to_string().into_boxed_str() })
     }
 

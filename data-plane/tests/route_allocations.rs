@@ -44,7 +44,7 @@ fn insert(
 ) {
     let mut api: Api = parse::value(&head).unwrap();
     let route = |(name, matches): &(&str, serde_json::Value)| {
-        parse::value(&json!({ "name": name, "match": matches, "upstream": null })).unwrap()
+        parse::value(&json!({ "name": name, "match": matches })).unwrap()
     };
     api.routes = routes.iter().map(route).collect();
     let id = ResourceId::new(Kind::Api, Name::default_name(), Name::from_text(name).unwrap());
@@ -55,7 +55,7 @@ fn insert(
 #[test]
 fn a_hit_allocates_nothing() {
     let mut table = RouteTable::default();
-    let head = |hosts: &[&str]| json!({ "hosts": hosts, "base_path": "/v1", "upstream": "u", "description": null, "version": null });
+    let head = |hosts: &[&str]| json!({ "hosts": hosts, "base_path": "/v1", "upstream": "u" });
     let routes = [
         ("exact", json!({ "path": "/exact" })),
         ("template", json!({ "path": "/t/{a}/{b}" })),

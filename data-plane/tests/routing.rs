@@ -37,11 +37,10 @@ impl Published {
 
     /// From the routes' names and matches, without the checks across routes.
     fn of(name: &str, hosts: &[&str], base_path: &str, routes: &[(&str, Value)]) -> Self {
-        let head = json!({ "hosts": hosts, "base_path": base_path, "upstream": "u", "description": null, "version": null });
+        let head = json!({ "hosts": hosts, "base_path": base_path, "upstream": "u" });
         let mut api: Api = parse::value(&head).unwrap();
         let route = |(name, matches): &(&str, Value)| {
-            parse::value::<Route>(&json!({ "name": name, "match": matches, "upstream": null }))
-                .unwrap()
+            parse::value::<Route>(&json!({ "name": name, "match": matches })).unwrap()
         };
         api.routes = routes.iter().map(route).collect();
         Self::new(name, api)

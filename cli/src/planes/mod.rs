@@ -1,10 +1,10 @@
 //! The verbs that run a plane, or both: `up`, `control-plane`, `data-plane`.
 
-/// `tollgate up`.
+// `tollgate up`.
 pub(crate) mod up;
-/// `tollgate control-plane`.
+// `tollgate control-plane`.
 pub(crate) mod control;
-/// `tollgate data-plane`.
+// `tollgate data-plane`.
 pub(crate) mod data;
 
 use clap::{Args, ValueEnum};

@@ -83,11 +83,13 @@ pub(super) async fn apply(
     let wait = Wait::read(&mut query);
     query.finish()?;
     caller.may_own(Action::Write)?;
+    let turn = admin.turn().await?;
     let body = sent.json(CHANGE_BYTES).await?;
     let reading = caller.clone();
     let read = tokio::task::spawn_blocking(move || read_change(&reading, body)).await;
     let change = read.map_err(|_stopped| AdminError::Internal("read a change"))??;
     let outcome = admin.changes().apply(caller.name(), change).await?;
+    drop(turn);
     Ok(answer(&answers::changed(&admin, outcome, wait).await?))
 }
 

@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::{HeaderName, HeaderValue, header};
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::problem::AdminError;
 use crate::change::Changes;
@@ -38,9 +39,12 @@ const BODY_BYTES: usize = 64 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_CHARS: usize = 128;
 
+/// Large bodies that are read at once; each may take as much memory as it is long, several times.
+const LARGE_BODIES: usize = 8;
+
 /// What all endpoints share.
 #[derive(Clone)]
-pub(crate) struct Admin(Arc<Parts>);
+pub(crate) struct Admin(Arc<Parts>, Arc<Semaphore>);
 
 /// What an admin API is made of.
 pub(crate) struct Parts {
@@ -53,7 +57,7 @@ pub(crate) struct Parts {
 
 impl Admin {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(parts), Arc::new(Semaphore::new(LARGE_BODIES)))
     }
 
     fn state(&self) -> Arc<LiveState> {
@@ -62,6 +66,11 @@ impl Admin {
 
     fn changes(&self) -> &Changes {
         &self.0.changes
+    }
+
+    /// Waits for the turn of a large body.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, AdminError> {
+        self.1.acquire().await.map_err(|_closed| AdminError::Internal("wait for a turn"))
     }
 
     fn store(&self) -> &Store {

@@ -18,7 +18,6 @@ static TABLE: LazyLock<RouteTable<&'static str>> = LazyLock::new(|| {
     for (i, pattern) in PATTERNS.into_iter().enumerate() {
         let head = json!({
             "hosts": [pattern], "base_path": "/", "upstream": "u",
-            "description": null, "version": null,
         });
         let api: Api = parse::value(&head).unwrap();
         let name = Name::from_text(&format!("api{i}")).unwrap();

@@ -24,12 +24,11 @@ static TABLE: LazyLock<RouteTable<usize>> = LazyLock::new(|| {
     ];
     for (number, base_path) in ["/", "/a", "/a/b", "/a"].into_iter().enumerate() {
         let head = json!({
-            "base_path": base_path, "upstream": "u", "description": null, "version": null,
+            "base_path": base_path, "upstream": "u",
         });
         let mut api: Api = parse::value(&head).unwrap();
-        let route = |(i, matches)| {
-            parse::value(&json!({ "name": format!("r{i}"), "match": matches, "upstream": null }))
-        };
+        let route =
+            |(i, matches)| parse::value(&json!({ "name": format!("r{i}"), "match": matches }));
         api.routes =
             matches.iter().enumerate().skip(number).map(|one| route(one).unwrap()).collect();
         let name = Name::from_text(&format!("api{number}")).unwrap();

@@ -19,9 +19,9 @@ use tokio::net::TcpStream;
 use tollgate_model::gateway::Limits;
 use tollgate_policy::body::BodyError;
 
-/// The bounds in time, kept by a sweep over all connections.
+// The bounds in time, kept by a sweep over all connections.
 mod sweep;
-/// The client's stream, as hyper sees it.
+// The client's stream, as hyper sees it.
 mod stream;
 
 pub(crate) use stream::refusal_message;
@@ -126,7 +126,8 @@ async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
         let (core, state) = (Rc::clone(&core), Arc::clone(&state));
         service_fn(move |request| {
             let (core, peer, state) = (Rc::clone(&core), Rc::clone(&peer), Arc::clone(&state));
-            async move { counted(&core, &peer, &state, request).await }
+            // hyper moves it from task to task: in its own memory, that is a pointer.
+            async move { Box::pin(counted(&core, &peer, &state, request)).await }
         })
     };
     let connection = http2::Builder::new(LocalExecutor)

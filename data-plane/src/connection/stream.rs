@@ -74,9 +74,8 @@ async fn close(mut stream: TcpStream, last: &[u8], reads_on: bool) {
         stream.shutdown().await?;
         if reads_on || has_bytes(&stream) { discard(&mut stream).await } else { Ok(()) }
     };
-    match tokio::time::timeout(LINGER, closing).await {
-        Ok(Err(error)) => tracing::debug!(%error, "end a connection"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, closing).await {
+        tracing::debug!(%error, "end a connection");
     }
 }
 
@@ -139,7 +138,7 @@ impl AsyncRead for ClientStream {
             Poll::Ready(Ok(())) if room > 0 && buffer.filled().len() == filled => {
                 this.has_ended = true;
             }
-            _ => {}
+            Poll::Ready(_) | Poll::Pending => {}
         }
         polled
     }

@@ -47,6 +47,7 @@ pub(super) struct State {
     /// Exchanges that ended and pieces of answers.
     steps: AtomicU64,
     order: AtomicU8,
+    /// Whether there is a waker: one task polls a connection all its life, so it is kept but once.
     has_waker: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -173,11 +174,10 @@ impl State {
     /// What was told last; the task is woken when that changes.
     pub(super) fn order(&self, cx: &Context<'_>) -> Order {
         let order = self.current_order();
-        if order != Order::Cut {
+        if !self.has_waker.load(Ordering::Relaxed) {
             let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
+            *waker = Some(cx.waker().clone());
+            self.has_waker.store(true, Ordering::Relaxed);
         }
         order
     }
@@ -194,9 +194,9 @@ impl State {
             return;
         }
         self.order.store(number, Ordering::Relaxed);
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waker) = &*waker {
+            waker.wake_by_ref();
         }
     }
 }

@@ -13,11 +13,11 @@ use tollgate_policy::policy::{Caller, RouteFacts};
 
 use crate::route::RouteTable;
 
-/// One API as it is run.
+// One API as it is run.
 mod build;
-/// Receives resources, keeps out what cannot be run, swaps plans.
+// Receives resources, keeps out what cannot be run, swaps plans.
 mod configurator;
-/// One upstream as it is called.
+// One upstream as it is called.
 mod upstream;
 
 pub use configurator::{Configurator, Listen, Update};

@@ -225,9 +225,14 @@ impl Client {
                 Ok(Some(heartbeat))
             }
             Taken::Applied { applied, keep } => {
-                let sent = send(&session.outbox, Message::Applied(applied)).await;
+                let message = v1::NodeMessage { message: Some(Message::Applied(applied)) };
+                let unsent = session.outbox.try_send(message).err();
+                // Before any wait: whatever ends the session, what was applied is kept.
                 self.intake.keep(keep);
-                sent.map(|()| None)
+                if let Some(message) = unsent.and_then(|unsent| unsent.into_inner().message) {
+                    send(&session.outbox, message).await?;
+                }
+                Ok(None)
             }
         }
     }

@@ -92,6 +92,7 @@ impl DiskWriter {
     }
 
     /// Writes until it is stopped, and then what is left.
+    #[expect(clippy::cognitive_complexity, reason = "what the log macros expand to is counted")]
     pub(super) async fn run(
         mut self,
         queue: Arc<DiskQueue>,

@@ -311,6 +311,7 @@ pub(super) async fn renew(
     }
 }
 
+#[expect(clippy::cognitive_complexity, reason = "what the log macros expand to is counted")]
 fn open_key(path: &Path) -> Result<KeyPair, EnrolError> {
     match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(pem) => match KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ECDSA_P256_SHA256) {

@@ -16,27 +16,27 @@ use tollgate_proto::v1;
 use crate::plan::{Configurator, Update};
 use crate::settings::{KeyFileError, Settings};
 
-/// How long to wait before the next attempt.
+// How long to wait before the next attempt.
 mod backoff;
-/// The stream from the control plane.
+// The stream from the control plane.
 mod client;
-/// Keeps the configuration on disk, behind what the node runs.
+// Keeps the configuration on disk, behind what the node runs.
 mod disk;
-/// How a node gets its certificate.
+// How a node gets its certificate.
 mod enrol;
-/// What the node holds.
+// What the node holds.
 mod holding;
-/// What a control plane's messages do.
+// What a control plane's messages do.
 mod intake;
-/// The last good configuration on disk.
+// The last good configuration on disk.
 mod last_good;
-/// A long content as sealed frames.
+// A long content as sealed frames.
 mod pieces;
-/// What can be said of the configuration at any time.
+// What can be said of the configuration at any time.
 mod readiness;
-/// How files are sealed.
+// How files are sealed.
 mod seal;
-/// TLS to the control plane.
+// TLS to the control plane.
 mod tls;
 
 pub use enrol::{EnrolError, MustJoin};
@@ -91,8 +91,9 @@ pub struct SyncHandle {
     readiness: Arc<Readiness>,
     live_nodes: Arc<AtomicU32>,
     holding: Arc<Mutex<Holding>>,
-    tasks: TaskTracker,
+    client: TaskTracker,
     stop_client: CancellationToken,
+    disk: TaskTracker,
     stop_disk: CancellationToken,
 }
 
@@ -147,8 +148,9 @@ pub fn start(
         readiness: Arc::clone(&readiness),
         live_nodes: Arc::clone(&live_nodes),
         holding: Arc::clone(&holding),
-        tasks: TaskTracker::new(),
+        client: TaskTracker::new(),
         stop_client: CancellationToken::new(),
+        disk: TaskTracker::new(),
         stop_disk: CancellationToken::new(),
     };
     match files {
@@ -156,14 +158,14 @@ pub fn start(
             let writer = DiskWriter::new(files, position, Arc::clone(&holding));
             let run =
                 writer.run(Arc::clone(&queue), Arc::clone(&readiness), handle.stop_disk.clone());
-            handle.tasks.spawn_on(run, runtime);
+            handle.disk.spawn_on(run, runtime);
         }
         None => readiness.set_disk_failing(true),
     }
     if let Some(enrolment) = enrolment {
         let intake = Intake::new(holding, queue, Arc::clone(&readiness), live_nodes);
         let client = Client::new(settings, enrolment, intake, readiness, load);
-        handle.tasks.spawn_on(client.run(handle.stop_client.clone()), runtime);
+        handle.client.spawn_on(client.run(handle.stop_client.clone()), runtime);
     }
     Ok(handle)
 }
@@ -203,10 +205,16 @@ impl SyncHandle {
 
     /// Ends the stream, then writes what is still to be written; takes 5 seconds at most.
     pub async fn shutdown(self) {
-        self.stop_client.cancel();
-        self.stop_disk.cancel();
-        self.tasks.close();
-        if timeout(STOP_TIME, self.tasks.wait()).await.is_err() {
+        let stopped = async {
+            self.stop_client.cancel();
+            self.client.close();
+            self.client.wait().await;
+            // Only now is there nothing more to be written.
+            self.stop_disk.cancel();
+            self.disk.close();
+            self.disk.wait().await;
+        };
+        if timeout(STOP_TIME, stopped).await.is_err() {
             tracing::warn!("the disk is too slow: the newest configuration may not be kept on it");
         }
     }
@@ -267,7 +275,7 @@ fn open_enrolment(settings: &Settings, is_bare: bool) -> Result<Option<Enrolment
     match enrolment.check() {
         Err(error) if is_bare => return Err(error.into()),
         Err(error) => {
-            tracing::error!(error = %error, "the node cannot connect; it serves from disk")
+            tracing::error!(error = %error, "the node cannot connect; it serves from disk");
         }
         Ok(()) => {}
     }

@@ -19,7 +19,7 @@ pub(super) fn pick<'a>(
     let (before, rest) = upstream.turns.split_at_checked(start).unwrap_or_default();
     let mut untried = rest.iter().chain(before).copied().filter(|index| !tried.contains(index));
     // Where every one was tried, whoever is next.
-    let first = at(untried.next().or(rest.first().copied())?)?;
+    let first = at(untried.next().or_else(|| rest.first().copied())?)?;
     match upstream.balance {
         Balance::RoundRobin => Some(first),
         // Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001. The turns

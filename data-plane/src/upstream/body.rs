@@ -30,6 +30,7 @@ struct Counted {
 pub struct Upload {
     bytes: Cell<u64>,
     ended: Cell<Option<Instant>>,
+    is_awaited: Cell<bool>,
     failed: Cell<Option<Failed>>,
 }
 
@@ -51,6 +52,11 @@ impl Upload {
     /// When its last byte went out; none while it has not.
     pub fn ended(&self) -> Option<Instant> {
         self.ended.get()
+    }
+
+    /// Whether the next piece is the client's to send, and not the upstream's to take.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited.get()
     }
 
     /// What is answered where it broke off.
@@ -100,6 +106,7 @@ impl Counted {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.idle = None;
+            self.upload.is_awaited.set(false);
             let frame = frame.map(|frame| frame.map_err(|_broken| self.fail(Failed::Broken)));
             if let Some(Ok(frame)) = &frame {
                 let length = frame.data_ref().map_or(0, Bytes::len);
@@ -112,6 +119,7 @@ impl Counted {
             }
             return Poll::Ready(frame);
         }
+        self.upload.is_awaited.set(true);
         let timeout = self.idle_timeout;
         let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
         match idle.as_mut().poll(cx) {
@@ -145,6 +153,9 @@ impl http_body::Body for OutgoingBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), |counted| counted.body.size_hint())
+        match &self.0 {
+            None => SizeHint::with_exact(0),
+            Some(counted) => counted.body.size_hint(),
+        }
     }
 }

@@ -14,13 +14,13 @@ use crate::core::Core;
 use crate::fault::Fault;
 use crate::plan::{Endpoint, UpstreamPlan};
 
-/// Which endpoint.
+// Which endpoint.
 mod balance;
-/// The request's body on its way.
+// The request's body on its way.
 mod body;
-/// A new connection.
+// A new connection.
 mod connect;
-/// Kept connections.
+// Kept connections.
 mod pool;
 
 pub use body::{OutgoingBody, Upload};
@@ -49,7 +49,7 @@ struct Failure {
     fault: Fault,
     progress: Progress,
     /// The request, where it came back.
-    request: Option<Request<OutgoingBody>>,
+    request: Option<Box<Request<OutgoingBody>>>,
 }
 
 impl Failure {
@@ -81,8 +81,8 @@ impl Copy {
         })
     }
 
-    fn into_request(self) -> Request<OutgoingBody> {
-        let mut request = Request::new(OutgoingBody::empty());
+    fn into_request(self) -> Box<Request<OutgoingBody>> {
+        let mut request = Box::new(Request::new(OutgoingBody::empty()));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
@@ -102,7 +102,7 @@ const STALE_TRIES: u8 = 3;
 pub async fn send(
     core: &Core,
     upstream: &UpstreamPlan,
-    mut request: Request<OutgoingBody>,
+    mut request: Box<Request<OutgoingBody>>,
     started: Instant,
     attempts: &mut u8,
 ) -> Result<Answer, Fault> {
@@ -144,14 +144,14 @@ async fn attempt(
     core: &Core,
     upstream: &UpstreamPlan,
     endpoint: &Endpoint,
-    request: Request<OutgoingBody>,
+    mut request: Box<Request<OutgoingBody>>,
     deadline: Option<Instant>,
 ) -> Result<Answer, Failure> {
     let turn = core.pool.begin(endpoint);
-    let mut request = match endpoint.protocol {
-        Protocol::Http1 => as_http1(request),
-        Protocol::Http2 => as_http2(request, endpoint),
-    };
+    match endpoint.protocol {
+        Protocol::Http1 => as_http1(&mut request),
+        Protocol::Http2 => as_http2(&mut request, endpoint),
+    }
     for _ in 0..STALE_TRIES {
         let mut lease = match core.pool.take(endpoint) {
             Some(lease) => lease,
@@ -174,7 +174,7 @@ async fn attempt(
                 lease.hold(turn);
                 return Ok(Answer { response, lease, authority: core.pool.authority(endpoint) });
             }
-            Some(Err(pool::SendError { request: Some(unsent) })) => request = unsent,
+            Some(Err(pool::SendError { request: Some(unsent) })) => request = Box::new(unsent),
             Some(Err(pool::SendError { request: None })) => {
                 return Err(sent(upload.and_then(|upload| upload.fault()).unwrap_or(Fault::Reset)));
             }
@@ -188,19 +188,27 @@ async fn attempt(
 async fn send_in_time(
     upstream: &UpstreamPlan,
     lease: &mut Lease,
-    request: Request<OutgoingBody>,
+    request: Box<Request<OutgoingBody>>,
     upload: Option<&Upload>,
     deadline: Option<Instant>,
 ) -> Option<Result<Response<Incoming>, pool::SendError>> {
     let timeout = upstream.first_byte_timeout;
-    let mut sending = pin!(lease.send(request));
+    let mut sending = pin!(lease.send(*request));
     let mut limit = bound(timeout, deadline);
+    let mut sent_bytes = 0;
     loop {
         if let Ok(sent) = timeout_at(limit, &mut sending).await {
             return Some(sent);
         }
-        // A body has a bound of its own between two pieces.
-        let last_byte = upload?.ended().unwrap_or_else(Instant::now);
+        let upload = upload?;
+        let before = std::mem::replace(&mut sent_bytes, upload.bytes());
+        let last_byte = match upload.ended() {
+            Some(ended) => ended,
+            // What the client does not send has a bound of its own.
+            None if upload.is_awaited() || sent_bytes > before => Instant::now(),
+            // The upstream takes nothing.
+            None => return None,
+        };
         let later = deadline.map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
         if later <= Instant::now() {
             return None;
@@ -215,17 +223,16 @@ fn bound(timeout: Duration, deadline: Option<Instant>) -> Instant {
 }
 
 /// Origin form (RFC 9112 §3.2.1); the authority goes into `host`.
-fn as_http1(mut request: Request<OutgoingBody>) -> Request<OutgoingBody> {
+fn as_http1(request: &mut Request<OutgoingBody>) {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().authority().is_some() {
         let target = request.uri().path_and_query().cloned();
         *request.uri_mut() = target.map(Uri::from).unwrap_or_default();
     }
-    request
 }
 
 /// Absolute form, of which HTTP/2 makes its pseudo-header fields (RFC 9113 §8.3.1); no `host` beside them.
-fn as_http2(mut request: Request<OutgoingBody>, endpoint: &Endpoint) -> Request<OutgoingBody> {
+fn as_http2(request: &mut Request<OutgoingBody>, endpoint: &Endpoint) {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(header::HOST);
     let before = request.uri().authority().map(|authority| authority.as_str().as_bytes());
@@ -241,5 +248,4 @@ fn as_http2(mut request: Request<OutgoingBody>, endpoint: &Endpoint) -> Request<
     if let Ok(uri) = uri {
         *request.uri_mut() = uri;
     }
-    request
 }

@@ -41,9 +41,10 @@ impl Deserr<Issues> for Attachment {
             return parse::text(inner, location.push_key(&name)).map(Self::Set);
         }
         // `- api_key:` with nothing behind it is the policy with its defaults.
-        let config = match inner {
-            Value::Null => serde_json::Value::Object(serde_json::Map::new()),
-            other => other.into(),
+        let config = if let Value::Null = inner {
+            serde_json::Value::Object(serde_json::Map::new())
+        } else {
+            inner.into()
         };
         Ok(Self::Policy { name, config })
     }

@@ -186,11 +186,12 @@ impl Reader {
 }
 
 fn read_key(key: &MarkedYaml<'_>) -> Option<String> {
-    match &key.data {
-        YamlData::Value(Scalar::String(text)) => Some(text.to_string()),
-        YamlData::Value(Scalar::Integer(number)) => Some(number.to_string()),
-        YamlData::Value(Scalar::Boolean(flag)) => Some(flag.to_string()),
-        _ => None,
+    let YamlData::Value(scalar) = &key.data else { return None };
+    match scalar {
+        Scalar::String(text) => Some(text.to_string()),
+        Scalar::Integer(number) => Some(number.to_string()),
+        Scalar::Boolean(flag) => Some(flag.to_string()),
+        Scalar::Null | Scalar::FloatingPoint(_) => None,
     }
 }
 

@@ -4,43 +4,43 @@
 //! To add a kind: its specification in a file of its own, a variant in [`Kind`] and in [`Spec`],
 //! and a folder of examples under `tests/`.
 
-/// Faults, all of them, with pointer, code and mend.
+// Faults, all of them, with pointer, code and mend.
 pub mod issue;
-/// How texts become values.
+// How texts become values.
 pub mod parse;
-/// Names and kinds.
+// Names and kinds.
 pub mod id;
-/// Durations and sizes.
+// Durations and sizes.
 pub mod units;
-/// Host names and wildcards.
+// Host names and wildcards.
 pub mod host;
-/// Base paths, exact paths, templates, prefixes, expressions.
+// Base paths, exact paths, templates, prefixes, expressions.
 pub mod path;
-/// What a request must be.
+// What a request must be.
 pub mod route;
-/// Policies where they are attached.
+// Policies where they are attached.
 pub mod attachment;
-/// Kind `Tenant`.
+// Kind `Tenant`.
 pub mod tenant;
-/// Kind `Gateway`.
+// Kind `Gateway`.
 pub mod gateway;
-/// Kind `Secret`.
+// Kind `Secret`.
 pub mod secret;
-/// Kind `Upstream`.
+// Kind `Upstream`.
 pub mod upstream;
-/// Kind `PolicySet`.
+// Kind `PolicySet`.
 pub mod policy_set;
-/// Kind `Api`.
+// Kind `Api`.
 pub mod api;
-/// Kind `Application`.
+// Kind `Application`.
 pub mod application;
-/// Kind `Credential`.
+// Kind `Credential`.
 pub mod credential;
-/// The envelope and the specification by kind.
+// The envelope and the specification by kind.
 pub mod resource;
-/// The wire's messages and these types.
+// The wire's messages and these types.
 pub mod wire;
-/// The text of a resource file.
+// The text of a resource file.
 pub mod file;
 
 pub use id::{Kind, Name, ResourceId};

@@ -1,5 +1,6 @@
 //! How a text becomes a value that cannot be wrong: one trait, and its bridge to deserr.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, Value, ValueKind, ValuePointerRef};
@@ -45,14 +46,20 @@ pub fn text<T: FromText, V: IntoValue>(
     value: Value<V>,
     location: ValuePointerRef<'_>,
 ) -> Result<T, Issues> {
-    match value {
-        Value::String(text) => T::from_text(&text).map_err(|rejected| {
-            Issues::one(Issue::new(pointer(location), rejected.code, rejected.problem))
-        }),
-        // YAML reads `8080` or `1.5` as numbers where a text was meant: the text they were written as.
-        Value::Integer(number) => text(Value::<V>::String(number.to_string()), location),
-        other => Err(expected(T::EXPECTED, &other, location)),
-    }
+    // YAML reads `8080` as a number where a text was meant: the text that it was written as.
+    let text = match &value {
+        Value::String(text) => Cow::Borrowed(text.as_str()),
+        Value::Integer(number) => Cow::Owned(number.to_string()),
+        Value::Null
+        | Value::Boolean(_)
+        | Value::NegativeInteger(_)
+        | Value::Float(_)
+        | Value::Sequence(_)
+        | Value::Map(_) => return Err(expected(T::EXPECTED, &value, location)),
+    };
+    T::from_text(&text).map_err(|rejected| {
+        Issues::one(Issue::new(pointer(location), rejected.code, rejected.problem))
+    })
 }
 
 /// The issue of a value that is of another type than `what`.

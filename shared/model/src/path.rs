@@ -209,10 +209,10 @@ impl Deserr<Issues> for PathMatch {
         location: ValuePointerRef<'_>,
     ) -> Result<Self, Issues> {
         let Value::Map(map) = value else {
-            return match value {
-                text @ Value::String(_) => parse::text(text, location),
-                other => Err(expected(Self::EXPECTED, &other, location)),
-            };
+            if let Value::String(_) = &value {
+                return parse::text(value, location);
+            }
+            return Err(expected(Self::EXPECTED, &value, location));
         };
         let entries: Vec<(String, V)> = deserr::Map::into_iter(map).collect();
         let mut entries = entries.into_iter();

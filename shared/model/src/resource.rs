@@ -144,9 +144,9 @@ fn read_labels(object: &Map<String, Value>, issues: &mut Issues) -> BTreeMap<Str
         None | Some(Value::Null) => {}
         Some(Value::Object(map)) if map.len() <= 64 => {
             for (key, value) in map {
-                match value {
-                    Value::String(text) if key.len() <= 128 && text.len() <= 256 => {
-                        labels.insert(key.clone(), text.clone());
+                match value.as_str() {
+                    Some(text) if key.len() <= 128 && text.len() <= 256 => {
+                        labels.insert(key.clone(), text.to_owned());
                     }
                     _ => issues.add(format!("/labels/{}", escape(key)), "invalid_label", "give a text of at most 256 bytes under a key of at most 128"),
                 }

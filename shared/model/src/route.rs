@@ -203,11 +203,17 @@ impl Deserr<Issues> for ValueMatch {
         location: ValuePointerRef<'_>,
     ) -> Result<Self, Issues> {
         const EXPECTED: &str = "a text, or {present: true}, or {regex: …}";
-        let map = match value {
-            Value::String(text) => return Ok(Self::Exact(text)),
-            Value::Integer(number) => return Ok(Self::Exact(number.to_string())),
-            Value::Map(map) => map,
-            other => return Err(expected(EXPECTED, &other, location)),
+        let Value::Map(map) = value else {
+            return match &value {
+                Value::String(text) => Ok(Self::Exact(text.clone())),
+                Value::Integer(number) => Ok(Self::Exact(number.to_string())),
+                Value::Null
+                | Value::Boolean(_)
+                | Value::NegativeInteger(_)
+                | Value::Float(_)
+                | Value::Sequence(_)
+                | Value::Map(_) => Err(expected(EXPECTED, &value, location)),
+            };
         };
         let mut entries = map.into_iter();
         let (Some((key, inner)), None) = (entries.next(), entries.next()) else {

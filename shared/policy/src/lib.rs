@@ -4,23 +4,23 @@
 //!
 //! Read in this order: [`policy`], [`policies`], [`chain`], [`check`], [`set`].
 
-/// The contract: what every policy is.
+// The contract: what every policy is.
 pub mod policy;
-/// The world as traits.
+// The world as traits.
 pub mod ports;
-/// Bodies: none, whole, streamed.
+// Bodies: none, whole, streamed.
 pub mod body;
-/// Texts with variables, such as `{path.id}`.
+// Texts with variables, such as `{path.id}`.
 pub mod template;
-/// The one limiter's arithmetic.
+// The one limiter's arithmetic.
 pub mod limit;
-/// The list: one line a policy.
+// The list: one line a policy.
 pub mod policies;
-/// Policies in the order of their running.
+// Policies in the order of their running.
 pub mod chain;
-/// One resource: its specification parsed and its policies compiled.
+// One resource: its specification parsed and its policies compiled.
 pub mod check;
-/// All resources: references, ownership, ties.
+// All resources: references, ownership, ties.
 pub mod set;
 
 pub use body::Body;

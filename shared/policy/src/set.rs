@@ -119,10 +119,8 @@ impl Set {
             | Spec::PolicySet(_)
             | Spec::Application(_) => {}
         }
-        let is_api = checked.id.kind == Kind::Api;
-        let id = checked.id.clone();
-        self.by_id.insert_mut(id.clone(), Arc::clone(&checked));
-        if is_api {
+        self.by_id.insert_mut(checked.id.clone(), Arc::clone(&checked));
+        if checked.id.kind == Kind::Api {
             self.index_places(&checked);
         }
         for api in &dependants {

@@ -103,7 +103,7 @@ impl Template {
                 Piece::Variable(Variable::Secret(name)) => {
                     Some(ResourceId::new(Kind::Secret, tenant.clone(), name.clone()))
                 }
-                _ => None,
+                Piece::Text(_) | Piece::Variable(_) => None,
             })
             .collect()
     }

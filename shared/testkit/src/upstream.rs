@@ -1,5 +1,6 @@
-//! An upstream that does what the query of a request tells it, and counts what reached it. It tells
-//! what it saw as JSON: `{server, connection, method, target, version, headers, body, body_bytes, trailers}`.
+//! An upstream that does what the query of a request tells it, and counts what reached it.
+//!
+//! It tells what it saw as JSON: `{server, connection, method, target, version, headers, body, body_bytes, trailers}`.
 //!
 //! | query | what it does |
 //! | --- | --- |
@@ -387,7 +388,7 @@ impl Script {
             () if self.has("trailers") => End::Trailers,
             () => End::Whole,
         };
-        let left_bytes = size.unwrap_or(u64::try_from(told.len()).unwrap_or(0));
+        let left_bytes = size.unwrap_or_else(|| u64::try_from(told.len()).unwrap_or(0));
         let promised = left_bytes + if matches!(end, End::Cut | End::Stall) { 1000 } else { 0 };
         let has_length = !self.has("chunked") && !matches!(end, End::Trailers);
         Pieces {

@@ -129,6 +129,7 @@ impl Redis {
     }
 
     /// Connects, watches, connects again; never returns.
+    #[expect(clippy::cognitive_complexity, reason = "what the log macros expand to is counted")]
     pub(super) async fn keep(self: Arc<Self>) {
         let mut is_reported = false;
         loop {

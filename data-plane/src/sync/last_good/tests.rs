@@ -223,7 +223,7 @@ fn what_is_secret_is_not_in_the_files() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Of one generation or of two: an exact state that there was, or none.
     #[test]

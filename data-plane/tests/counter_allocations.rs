@@ -1,0 +1,93 @@
+//! A limit that admits without leaving the node allocates nothing: counted, in a program of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is off")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use tollgate_data_plane::ports::counters::NodeCounters;
+use tollgate_model::Name;
+use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
+use tollgate_policy::ports::{Counters as _, Take, Taken};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[expect(unsafe_code, reason = "a global allocator is the only way to count allocations")]
+// SAFETY: every call is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const NOW: u64 = 1_700_000_000_000_000;
+
+fn definition(limit: u64, enforcement: Enforcement) -> Definition {
+    Definition {
+        id: Arc::from("Api/default/orders/rate_limit/default"),
+        limit,
+        window: Duration::from_secs(60),
+        enforcement,
+        on_failure: OnFailure::Closed,
+    }
+}
+
+/// Whether a request was admitted, or refused, without waiting.
+fn take(node: &NodeCounters, tenant: &Name, definition: &Definition) -> Option<bool> {
+    let take = Take { definition, tenant, subject: "web-shop", cost: 1, now_unix_micros: NOW };
+    match node.take(take) {
+        Taken::Now(decision) => Some(decision.is_admitted),
+        Taken::Wait(_) => None,
+    }
+}
+
+#[test]
+fn a_hit_in_memory_allocates_nothing_whether_it_admits_or_refuses() {
+    let (node, tenant) = (NodeCounters::in_memory(), Name::default_name());
+    let definition = definition(500, Enforcement::Local);
+    assert_eq!(take(&node, &tenant, &definition), Some(true));
+    let before = ALLOCATIONS.get();
+    let admitted = (0..1_000).filter(|_| take(&node, &tenant, &definition) == Some(true)).count();
+    assert_eq!((ALLOCATIONS.get() - before, admitted), (0, 499));
+}
+
+#[test]
+fn a_permit_out_of_a_block_allocates_nothing() {
+    let server = tollgate_testkit::redis::Redis::start().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let patient = Duration::from_secs(2);
+    let node =
+        NodeCounters::with_redis_within(patient, &server.address(), Arc::new(AtomicU32::new(1)), runtime.handle())
+            .unwrap();
+    let (tenant, definition) = (Name::default_name(), definition(1_000_000, Enforcement::Leased));
+    // Until the blocks have grown so large that a hundred permits come out of one.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < deadline, "no block of a hundred permits in 20 s");
+        let before = ALLOCATIONS.get();
+        if (0..100).all(|_| take(&node, &tenant, &definition) == Some(true)) && ALLOCATIONS.get() == before {
+            return;
+        }
+        let take = Take { definition: &definition, tenant: &tenant, subject: "web-shop", cost: 1, now_unix_micros: NOW };
+        if let Taken::Wait(decision) = node.take(take) {
+            runtime.block_on(decision);
+        }
+    }
+}
