@@ -74,14 +74,23 @@ impl Cluster {
         processes.push(tollgate(
             folder,
             "control",
-            &["control-plane", "--admin", &format!("127.0.0.1:{admin}"), "--grpc", &format!("127.0.0.1:{grpc}"), "--data", data.to_str().unwrap()],
+            &[
+                "control-plane",
+                "--admin",
+                &format!("127.0.0.1:{admin}"),
+                "--grpc",
+                &format!("127.0.0.1:{grpc}"),
+                "--data",
+                data.to_str().unwrap(),
+            ],
         ));
         let admin = format!("http://127.0.0.1:{admin}");
         wait(&client, &format!("{admin}/ready")).await;
         let mut cluster = Self { client, admin, gateways: Vec::new(), _processes: processes };
         let upstream = json!({"kind": "Upstream", "name": "echo", "spec": {"endpoints": [{"url": format!("http://{echo_address}")}]}});
         cluster.change(vec![upstream]).await;
-        let join = cluster.post("/api/v1/join-tokens", json!({"gateway": "default", "ttl": "1h"})).await;
+        let join =
+            cluster.post("/api/v1/join-tokens", json!({"gateway": "default", "ttl": "1h"})).await;
         for i in 0..nodes {
             let (port, status) = (free_port(), free_port());
             let data = folder.join(format!("node-{i}"));
@@ -89,9 +98,23 @@ impl Cluster {
                 folder,
                 &format!("node-{i}"),
                 &[
-                    "data-plane", "--listen", &format!("127.0.0.1:{port}"), "--status", &format!("127.0.0.1:{status}"),
-                    "--data", data.to_str().unwrap(), "--workers", "1", "--access-log", "off", "--node", &format!("n{i}"),
-                    "--control-plane", &format!("https://127.0.0.1:{grpc}"), "--join", join["token"].as_str().unwrap(),
+                    "data-plane",
+                    "--listen",
+                    &format!("127.0.0.1:{port}"),
+                    "--status",
+                    &format!("127.0.0.1:{status}"),
+                    "--data",
+                    data.to_str().unwrap(),
+                    "--workers",
+                    "1",
+                    "--access-log",
+                    "off",
+                    "--node",
+                    &format!("n{i}"),
+                    "--control-plane",
+                    &format!("https://127.0.0.1:{grpc}"),
+                    "--join",
+                    join["token"].as_str().unwrap(),
                 ],
             ));
             wait(&cluster.client, &format!("http://127.0.0.1:{status}/ready")).await;
@@ -101,7 +124,14 @@ impl Cluster {
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
-        let response = self.client.post(format!("{}{path}", self.admin)).bearer_auth(TOKEN).json(&body).send().await.unwrap();
+        let response = self
+            .client
+            .post(format!("{}{path}", self.admin))
+            .bearer_auth(TOKEN)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         let status = response.status();
         let body: Value = response.json().await.unwrap();
         assert!(status.is_success(), "{status} {body}");
@@ -140,13 +170,21 @@ impl Cluster {
             .collect();
         let mut document = api(i, mark);
         let spec = document["spec"].take();
-        let put = self.client.put(format!("{}/api/v1/tenants/default/apis/api-{i:05}", self.admin)).bearer_auth(TOKEN).json(&json!({"spec": spec})).send().await.unwrap();
+        let put = self
+            .client
+            .put(format!("{}/api/v1/tenants/default/apis/api-{i:05}", self.admin))
+            .bearer_auth(TOKEN)
+            .json(&json!({"spec": spec}))
+            .send()
+            .await
+            .unwrap();
         let status = put.status();
         assert!(status.is_success(), "{status}: {}", put.text().await.unwrap());
         committed_ns.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let mut last = start;
         for watch in watches {
-            last = last.max(tokio::time::timeout(Duration::from_secs(10), watch).await.unwrap().unwrap());
+            last = last
+                .max(tokio::time::timeout(Duration::from_secs(10), watch).await.unwrap().unwrap());
         }
         let seen = (last - start).as_secs_f64() * 1e3;
         let committed = committed_ns.load(Ordering::Relaxed) as f64 / 1e6;
@@ -170,7 +208,8 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let numbers: Vec<usize> =
+        std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let number = |i: usize, default: usize| numbers.get(i).copied().unwrap_or(default);
     let (routes, nodes, changes) = (number(0, 10_000), number(1, 8), number(2, 200));
     let folder = tempfile::tempdir().unwrap();
@@ -179,19 +218,48 @@ async fn main() {
     for chunk in (0..routes).collect::<Vec<_>>().chunks(5_000) {
         cluster.change(chunk.iter().map(|i| api(*i, 0)).collect()).await;
     }
-    println!("{routes} routes applied on {nodes} nodes in {:.1} s", started.elapsed().as_secs_f64());
+    println!(
+        "{routes} routes applied on {nodes} nodes in {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
     let (mut after, mut whole) = (Vec::new(), Vec::new());
     for change in 0..changes {
-        let (from_answer, from_sending) = cluster.measure(change * 7919 % routes, change as u64 + 1).await;
+        let (from_answer, from_sending) =
+            cluster.measure(change * 7919 % routes, change as u64 + 1).await;
         after.push(from_answer);
         whole.push(from_sending);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    for (what, times) in [("commit answered -> seen on every node", &mut after), ("change sent -> seen on every node", &mut whole)] {
+    for (what, times) in [
+        ("commit answered -> seen on every node", &mut after),
+        ("change sent -> seen on every node", &mut whole),
+    ] {
         times.sort_by(f64::total_cmp);
-        println!("{what}: p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms ({changes} changes)", percentile(times, 0.5), percentile(times, 0.99), percentile(times, 1.0));
+        println!(
+            "{what}: p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms ({changes} changes)",
+            percentile(times, 0.5),
+            percentile(times, 0.99),
+            percentile(times, 1.0)
+        );
     }
-    let listed: Value = cluster.client.get(format!("{}/api/v1/nodes", cluster.admin)).bearer_auth(TOKEN).send().await.unwrap().json().await.unwrap();
-    let resident: Vec<u64> = listed["items"].as_array().unwrap().iter().filter_map(|node| node["resident_bytes"].as_u64()).collect();
-    println!("resident a node at {routes} routes: {} MiB at most", resident.iter().max().unwrap_or(&0) >> 20);
+    let listed: Value = cluster
+        .client
+        .get(format!("{}/api/v1/nodes", cluster.admin))
+        .bearer_auth(TOKEN)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let resident: Vec<u64> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|node| node["resident_bytes"].as_u64())
+        .collect();
+    println!(
+        "resident a node at {routes} routes: {} MiB at most",
+        resident.iter().max().unwrap_or(&0) >> 20
+    );
 }

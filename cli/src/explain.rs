@@ -35,11 +35,13 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Outco
     let asked = Asked::parse(&arguments)?;
     let gateway = parse_name(&arguments.gateway)?;
     let answer = session.client.call(Call::get(&["export"])).await?;
-    let items = answer.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let items =
+        answer.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let plan = plan_of(items, gateway);
 
-    let target = Target::parse(asked.url.path(), EncodedSlash::Refuse)
-        .map_err(|fault| Failure::Refused(format!("a node answers 400 {}: {}", fault.code, fault.problem)))?;
+    let target = Target::parse(asked.url.path(), EncodedSlash::Refuse).map_err(|fault| {
+        Failure::Refused(format!("a node answers 400 {}: {}", fault.code, fault.problem))
+    })?;
     let input = MatchInput {
         host: asked.url.authority().map_or("", |authority| authority.as_str()),
         path: target.path(),
@@ -52,7 +54,9 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Outco
     if session.out.is_for_people() {
         print(session, &rows)?;
     } else {
-        session.out.value(&json!({ "routes": rows.iter().map(Row::to_json).collect::<Vec<_>>() }))?;
+        session
+            .out
+            .value(&json!({ "routes": rows.iter().map(Row::to_json).collect::<Vec<_>>() }))?;
     }
     let has_winner = rows.iter().any(|row| row.has_won);
     Ok(if has_winner { Outcome::Done } else { Outcome::Negative })
@@ -75,7 +79,10 @@ impl Asked {
             .parse()
             .map_err(|error| usage(format!("`{}` is not a URL: {error}", arguments.url)))?;
         if url.scheme().is_none() || url.authority().is_none() {
-            return Err(usage(format!("`{}` is not whole; give it as http://HOST/PATH", arguments.url)));
+            return Err(usage(format!(
+                "`{}` is not whole; give it as http://HOST/PATH",
+                arguments.url
+            )));
         }
         let mut headers = HeaderMap::new();
         for field in &arguments.headers {
@@ -83,8 +90,9 @@ impl Asked {
                 let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(value.trim()).ok()?))
             });
-            let (name, value) =
-                parsed.ok_or_else(|| usage(format!("`{field}` is not a header field; give `NAME: VALUE`")))?;
+            let (name, value) = parsed.ok_or_else(|| {
+                usage(format!("`{field}` is not a header field; give `NAME: VALUE`"))
+            })?;
             headers.append(name, value);
         }
         Ok(Self { method, url, headers })
@@ -105,7 +113,12 @@ fn resource(item: &Value) -> Option<v1::Resource> {
     let spec = match kind {
         Kind::Credential => return None,
         Kind::Secret => json!({ "value": "sealed" }).to_string(),
-        _ => item.get("spec")?.to_string(),
+        Kind::Tenant
+        | Kind::Gateway
+        | Kind::Upstream
+        | Kind::PolicySet
+        | Kind::Api
+        | Kind::Application => item.get("spec")?.to_string(),
     };
     Some(v1::Resource {
         kind: kind.name().to_owned(),

@@ -39,9 +39,7 @@ fn main() -> ExitCode {
 
 fn run_program(program: Program) -> anyhow::Result<()> {
     tollgate_telemetry::init(&program.log, program.log_format.into())?;
-    for problem in unknown_variables() {
-        tracing::warn!("{problem}");
-    }
+    unknown_variables().iter().for_each(|problem| tracing::warn!("{problem}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(Box::pin(run(program.settings)))
 }

@@ -32,7 +32,8 @@ fn main() {
     measure("in memory, admitted", &memory, &definition(u64::MAX >> 1, Enforcement::Local));
     measure("in memory, refused", &memory, &definition(1, Enforcement::Exact));
     let server = tollgate_testkit::redis::Redis::start().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _control = runtime.enter();
     let live_nodes = Arc::new(AtomicU32::new(1));
     let shared = NodeCounters::with_redis(&server.address(), live_nodes, runtime.handle()).unwrap();
@@ -51,7 +52,8 @@ fn measure(name: &str, node: &NodeCounters, definition: &Definition) {
         let now_unix_micros = unix_micros();
         let began = Instant::now();
         for _ in 0..DECISIONS {
-            let take = Take { definition, tenant: &tenant, subject: "web-shop", cost: 1, now_unix_micros };
+            let take =
+                Take { definition, tenant: &tenant, subject: "web-shop", cost: 1, now_unix_micros };
             if let Taken::Wait(decision) = node.take(take) {
                 waited += 1;
                 tokio::runtime::Handle::current().block_on(decision);

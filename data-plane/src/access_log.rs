@@ -120,7 +120,8 @@ fn write_time(unix_micros: u64, text: &mut [u8; 27]) {
     let second = unix_micros / 1_000_000;
     let (known, mut date) = SECOND.get();
     if known != second {
-        let timestamp = i64::try_from(second).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+        let timestamp =
+            i64::try_from(second).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
         let rendered = timestamp.unwrap_or_default().to_string();
         if let Some(bytes) = rendered.as_bytes().first_chunk::<19>() {
             date = *bytes;
@@ -192,7 +193,9 @@ impl AccessLog {
     fn hand_over(&self, buffer: &mut Vec<u8>) {
         let full = std::mem::replace(buffer, Vec::with_capacity(FULL_BYTES + 4096));
         let Some(sink) = &self.sink else { return };
-        if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) = sink.full.try_send(full) {
+        if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) =
+            sink.full.try_send(full)
+        {
             sink.count_lost(&lost);
         }
     }
@@ -250,7 +253,8 @@ fn write_all(waiting: &Receiver<Vec<u8>>, output: &mut Output, dropped_lines: &A
             Ok(()) => is_failing = false,
             Err(error) => {
                 let lines = memchr::memchr_iter(b'\n', &buffer).count();
-                dropped_lines.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+                dropped_lines
+                    .fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
                 if !is_failing {
                     tracing::error!(%error, "write the access log; lines are dropped and counted until it works again");
                 }

@@ -74,7 +74,8 @@ pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
         Found::NoRoute if !plan.is_complete => return Err(Fault::NotConfigured),
         Found::NoRoute => return Err(Fault::NoRoute),
     };
-    let parameters = found.parameters().into_iter().map(|(name, value)| (name.into(), value.into()));
+    let parameters =
+        found.parameters().into_iter().map(|(name, value)| (name.into(), value.into()));
     let is_same = target.path().len() == uri.path().len() && target.path() == uri.path();
     let is_at_root = found.base_path().is_empty();
     let below_base = if is_same && is_at_root {
@@ -85,12 +86,18 @@ pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
             stripped: if is_at_root { None } else { with_query(found.rest(), uri.query()) },
         }
     };
-    Ok(Arrival { slot: *found.payload(), below_base, parameters: Captured(parameters.collect()), host })
+    Ok(Arrival {
+        slot: *found.payload(),
+        below_base,
+        parameters: Captured(parameters.collect()),
+        host,
+    })
 }
 
 /// The one host that a request is for: `host`, or `:authority`, which may not differ.
 fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
-    let malformed = |code, problem| Fault::Malformed { code, status: StatusCode::BAD_REQUEST, problem };
+    let malformed =
+        |code, problem| Fault::Malformed { code, status: StatusCode::BAD_REQUEST, problem };
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -105,8 +112,14 @@ fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Fault> {
     match field {
         // RFC 9113 §8.3.1: a request whose host field differs from `:authority` is to be treated as malformed.
         // Of HTTP/1, the framing has compared them already.
-        Some(field) if request.version() == Version::HTTP_2 && !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
-            Err(malformed("host_mismatch", "the host field names another authority than the request target"))
+        Some(field)
+            if request.version() == Version::HTTP_2
+                && !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            Err(malformed(
+                "host_mismatch",
+                "the host field names another authority than the request target",
+            ))
         }
         Some(field) => Ok(Some(field.clone())),
         None => HeaderValue::from_str(authority.as_str())

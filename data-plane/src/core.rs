@@ -59,7 +59,10 @@ struct Cached {
 
 /// One plan for the whole life of a request. Cloning it touches no memory that other cores write.
 #[derive(Clone)]
-#[expect(clippy::redundant_allocation, reason = "the inner count is shared by all cores, the outer is not")]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the inner count is shared by all cores, the outer is not"
+)]
 pub struct Pinned(Rc<Arc<Plan>>);
 
 impl Deref for Pinned {

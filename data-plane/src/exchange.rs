@@ -108,7 +108,8 @@ impl Call<'_> {
         record.caller.clone_from(&cx.identity);
         let (response, rest) = match flow {
             Flow::Next(()) => {
-                let sent = forward::forward(self.core, self.entry, self.arrival, request, record).await;
+                let sent =
+                    forward::forward(self.core, self.entry, self.arrival, request, record).await;
                 self.answer(sent, record)
             }
             Flow::Answer(response) => (response.map(Inner::Body), None),

@@ -110,8 +110,11 @@ impl Fault {
     /// What is answered: the one place where a fault becomes a status.
     #[must_use]
     pub fn into_refusal(self) -> Refusal {
-        let refusal = |status: StatusCode, code: &'static str, detail: &'static str| {
-            Refusal { status, code, detail: Cow::Borrowed(detail), headers: Vec::new() }
+        let refusal = |status: StatusCode, code: &'static str, detail: &'static str| Refusal {
+            status,
+            code,
+            detail: Cow::Borrowed(detail),
+            headers: Vec::new(),
         };
         match self {
             Self::Malformed { code, status, problem } => refusal(status, code, problem),
@@ -126,9 +129,11 @@ impl Fault {
                 "request_timeout",
                 "the request's head took too long to come",
             ),
-            Self::NoRoute => {
-                refusal(StatusCode::NOT_FOUND, "no_route", "no API is published at this host and path")
-            }
+            Self::NoRoute => refusal(
+                StatusCode::NOT_FOUND,
+                "no_route",
+                "no API is published at this host and path",
+            ),
             Self::MethodNotAllowed { allow } => {
                 let names: Vec<&str> = allow.iter().map(Method::as_str).collect();
                 let refused = refusal(

@@ -1,8 +1,8 @@
 //! Header fields that belong to one hop only, on the way in and on the way out (RFC 9110 §7.6.1).
 
 use http::header::{
-    CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -33,7 +33,8 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
         .filter(|name| !is_end_to_end(name))
         .collect();
-    let takes_trailers = headers.get(TE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let takes_trailers =
+        headers.get(TE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
     for name in named.iter().chain(&OF_ONE_HOP) {
         headers.remove(name);
     }
@@ -74,7 +75,14 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     text.starts_with("x-forwarded-")
         || matches!(
             text,
-            "host" | "forwarded" | "via" | "x-request-id" | "authorization" | "content-length" | "content-type" | "cache-control"
+            "host"
+                | "forwarded"
+                | "via"
+                | "x-request-id"
+                | "authorization"
+                | "content-length"
+                | "content-type"
+                | "cache-control"
         )
 }
 
@@ -116,7 +124,11 @@ mod tests {
 
     #[test]
     fn connection_cannot_take_off_what_the_gateway_says() {
-        let mut fields = headers(&[("connection", "x-forwarded-for, host, authorization"), ("x-forwarded-for", "1.1.1.1"), ("host", "a")]);
+        let mut fields = headers(&[
+            ("connection", "x-forwarded-for, host, authorization"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("host", "a"),
+        ]);
         remove_hop_by_hop(&mut fields);
         assert!(fields.contains_key("x-forwarded-for") && fields.contains_key("host"));
     }

@@ -109,7 +109,8 @@ fn tell_upstream(headers: &mut HeaderMap, arrival: &Arrival, version: Version, r
 
 fn rewritten(entry: &RouteEntry, arrival: &Arrival) -> Option<Uri> {
     let Below::Rewritten { whole, stripped } = &arrival.below_base else { return None };
-    let target = if entry.strips_base_path { stripped.as_ref().or(whole.as_ref()) } else { whole.as_ref() };
+    let target =
+        if entry.strips_base_path { stripped.as_ref().or(whole.as_ref()) } else { whole.as_ref() };
     target.cloned().map(Uri::from)
 }
 

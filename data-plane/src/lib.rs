@@ -5,12 +5,12 @@
 pub mod settings;
 // The node as a whole: start and drain.
 pub mod node;
-                         // -- how a configuration arrives --
+// -- how a configuration arrives --
 // The stream from the control plane, and the last good configuration on disk.
 pub mod sync;
 // All that a request reads, swapped whole.
 pub mod plan;
-                         // -- how a request travels --
+// -- how a request travels --
 // Where the node listens.
 pub mod listener;
 // One core: its runtime, its sockets, its connections.
@@ -51,7 +51,7 @@ pub mod record;
 pub mod access_log;
 // What is counted.
 pub mod metrics;
-                         // -- beside the way --
+// -- beside the way --
 // What an operator's tools ask a node.
 pub mod admin;
 // The one reader of the clock.

@@ -63,7 +63,8 @@ impl Listeners {
         address: SocketAddr,
         threads: Vec<UnboundedSender<Command>>,
     ) -> Result<Self, ListenError> {
-        let mut listeners = Self { threads, own: address, of_gateway: HashSet::new(), closed: HashSet::new() };
+        let mut listeners =
+            Self { threads, own: address, of_gateway: HashSet::new(), closed: HashSet::new() };
         listeners.own = listeners.listen(address)?;
         Ok(listeners)
     }

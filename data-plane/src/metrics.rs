@@ -167,7 +167,8 @@ impl Sum {
 /// Connections that are open now, over all cores.
 #[must_use]
 pub fn open_connections(cores: &[Arc<CoreMetrics>]) -> u64 {
-    let sum = |pick: fn(&CoreMetrics) -> &Counter| cores.iter().map(|core| pick(core).get()).sum::<u64>();
+    let sum =
+        |pick: fn(&CoreMetrics) -> &Counter| cores.iter().map(|core| pick(core).get()).sum::<u64>();
     sum(|core| &core.connections_accepted).saturating_sub(sum(|core| &core.connections_closed))
 }
 
@@ -202,13 +203,39 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     let mut text = String::new();
     render_node(&mut text, node);
     let plain: [PlainMetric; 7] = [
-        ("tollgate_connections_accepted_total", "counter", "Connections taken.", |core| &core.connections_accepted),
-        ("tollgate_connections_closed_total", "counter", "Connections that ended.", |core| &core.connections_closed),
-        ("tollgate_connections_refused_total", "counter", "Connections refused for want of room.", |core| &core.connections_refused),
-        ("tollgate_framing_violations_total", "counter", "Connections given up for malformed or ambiguous messages.", |core| &core.framing_violations),
-        ("tollgate_upstream_connections_total", "counter", "Connections made to upstreams.", |core| &core.upstream_connections),
-        ("tollgate_upstream_connect_failures_total", "counter", "Connections to upstreams that failed.", |core| &core.upstream_connect_failures),
-        ("tollgate_upstream_retries_total", "counter", "Attempts after the first.", |core| &core.upstream_retries),
+        ("tollgate_connections_accepted_total", "counter", "Connections taken.", |core| {
+            &core.connections_accepted
+        }),
+        ("tollgate_connections_closed_total", "counter", "Connections that ended.", |core| {
+            &core.connections_closed
+        }),
+        (
+            "tollgate_connections_refused_total",
+            "counter",
+            "Connections refused for want of room.",
+            |core| &core.connections_refused,
+        ),
+        (
+            "tollgate_framing_violations_total",
+            "counter",
+            "Connections given up for malformed or ambiguous messages.",
+            |core| &core.framing_violations,
+        ),
+        (
+            "tollgate_upstream_connections_total",
+            "counter",
+            "Connections made to upstreams.",
+            |core| &core.upstream_connections,
+        ),
+        (
+            "tollgate_upstream_connect_failures_total",
+            "counter",
+            "Connections to upstreams that failed.",
+            |core| &core.upstream_connect_failures,
+        ),
+        ("tollgate_upstream_retries_total", "counter", "Attempts after the first.", |core| {
+            &core.upstream_retries
+        }),
     ];
     for (name, kind, help, pick) in plain {
         let sum: u64 = cores.iter().map(|core| pick(core).get()).sum();
@@ -227,13 +254,43 @@ fn render_node(text: &mut String, node: &NodeFacts) {
         ("tollgate_uptime_seconds", "gauge", "Since the node started.", node.uptime.as_secs()),
         ("tollgate_resident_bytes", "gauge", "Memory in use.", node.resident_bytes),
         ("tollgate_revision", "gauge", "The configuration that the node runs.", node.revision),
-        ("tollgate_control_plane_connected", "gauge", "1 while the node hears its control plane.", u64::from(node.is_connected)),
-        ("tollgate_disk_failing", "gauge", "1 while the configuration cannot be kept on disk.", u64::from(node.is_disk_failing)),
-        ("tollgate_access_log_dropped_lines_total", "counter", "Access log lines that could not be written.", node.dropped_log_lines),
-        ("tollgate_limits_shared", "gauge", "1 while limits are shared through Redis.", u64::from(counters.is_shared)),
+        (
+            "tollgate_control_plane_connected",
+            "gauge",
+            "1 while the node hears its control plane.",
+            u64::from(node.is_connected),
+        ),
+        (
+            "tollgate_disk_failing",
+            "gauge",
+            "1 while the configuration cannot be kept on disk.",
+            u64::from(node.is_disk_failing),
+        ),
+        (
+            "tollgate_access_log_dropped_lines_total",
+            "counter",
+            "Access log lines that could not be written.",
+            node.dropped_log_lines,
+        ),
+        (
+            "tollgate_limits_shared",
+            "gauge",
+            "1 while limits are shared through Redis.",
+            u64::from(counters.is_shared),
+        ),
         ("tollgate_redis_calls_total", "counter", "Calls of Redis.", counters.calls),
-        ("tollgate_redis_failures_total", "counter", "Calls of Redis that failed or took too long.", counters.failures),
-        ("tollgate_limit_fallbacks_total", "counter", "Decisions left to a limit's on_failure.", counters.fallbacks),
+        (
+            "tollgate_redis_failures_total",
+            "counter",
+            "Calls of Redis that failed or took too long.",
+            counters.failures,
+        ),
+        (
+            "tollgate_limit_fallbacks_total",
+            "counter",
+            "Decisions left to a limit's on_failure.",
+            counters.fallbacks,
+        ),
     ];
     for (name, kind, help, value) in rows {
         header(text, name, kind, help);
@@ -253,7 +310,12 @@ fn sums(cores: &[Arc<CoreMetrics>]) -> BTreeMap<ApiLabels, Sum> {
 }
 
 fn render_apis(text: &mut String, sums: &BTreeMap<ApiLabels, Sum>) {
-    header(text, "tollgate_requests_total", "counter", "Requests answered, by API and first digit of the status.");
+    header(
+        text,
+        "tollgate_requests_total",
+        "counter",
+        "Requests answered, by API and first digit of the status.",
+    );
     for (labels, sum) in sums {
         for (class, number) in (1..).zip(sum.responses) {
             if number > 0 {
@@ -277,8 +339,14 @@ fn render_apis(text: &mut String, sums: &BTreeMap<ApiLabels, Sum>) {
         let mut count = 0;
         for (i, number) in sum.buckets.iter().enumerate() {
             count += number;
-            let bound = BOUNDS_MICROS.get(i).map_or_else(|| "+Inf".to_owned(), |micros| seconds(*micros));
-            line(text, "tollgate_request_duration_seconds_bucket", &format!("{labels},le=\"{bound}\""), count);
+            let bound =
+                BOUNDS_MICROS.get(i).map_or_else(|| "+Inf".to_owned(), |micros| seconds(*micros));
+            line(
+                text,
+                "tollgate_request_duration_seconds_bucket",
+                &format!("{labels},le=\"{bound}\""),
+                count,
+            );
         }
         line(text, "tollgate_request_duration_seconds_sum", &labels, seconds(sum.duration_micros));
         line(text, "tollgate_request_duration_seconds_count", &labels, count);
@@ -361,6 +429,8 @@ mod tests {
             core.count(&known, Some((number, &facts(&format!("a{number}")))), outcome(200, 1));
         }
         let text = render(&[core], &NodeFacts::default());
-        assert!(text.contains("tollgate_requests_total{tenant=\"_other\",api=\"_other\",status=\"2xx\"} 499"));
+        assert!(text.contains(
+            "tollgate_requests_total{tenant=\"_other\",api=\"_other\",status=\"2xx\"} 499"
+        ));
     }
 }

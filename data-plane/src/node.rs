@@ -45,7 +45,9 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The address for the status endpoints cannot be had.
-    #[error("listen on {address} for /live, /ready and /metrics; choose another address with --status")]
+    #[error(
+        "listen on {address} for /live, /ready and /metrics; choose another address with --status"
+    )]
     Status {
         /// Which.
         address: SocketAddr,
@@ -79,7 +81,8 @@ impl Node {
     pub fn start(settings: &Settings, control: &Handle) -> Result<Self, StartError> {
         let settings = &settings.clone().with_join_file_read()?;
         let cores = settings.worker_count().get();
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..cores).map(|_| unbounded_channel()).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..cores).map(|_| unbounded_channel()).unzip();
         let listeners = Listeners::open(settings.listen, senders.clone())?;
         let address = listeners.address();
         let listeners = Arc::new(Mutex::new(listeners));
@@ -98,7 +101,9 @@ impl Node {
         let plan = configurator.plan();
         let sync = sync::start(settings, configurator, load_source(metrics.clone()), control)?;
         let counters = match &settings.redis {
-            Some(address) => NodeCounters::with_redis(address.expose(), sync.live_nodes(), control)?,
+            Some(address) => {
+                NodeCounters::with_redis(address.expose(), sync.live_nodes(), control)?
+            }
             None => NodeCounters::in_memory(),
         };
         let render = metrics_source(&metrics, &counters, sync.readiness(), sink.clone());

@@ -122,7 +122,8 @@ impl Ending {
         {
             rest.lease.give_back(self.record.core().coarse_now.get());
         }
-        let given_up = StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST);
+        let given_up =
+            StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST);
         let status = self.status.unwrap_or(given_up);
         self.record.finish(status, is_complete);
         if let Some(entry) = self.record.slot.and_then(|slot| self.record.plan.entry(slot)) {

@@ -29,10 +29,12 @@ impl Peer {
     pub fn new(address: SocketAddr) -> Self {
         let ip = address.ip().to_canonical();
         let text = ip.to_string();
-        let forwarded_for = if ip.is_ipv6() { format!("for=\"[{text}]\"") } else { format!("for={text}") };
+        let forwarded_for =
+            if ip.is_ipv6() { format!("for=\"[{text}]\"") } else { format!("for={text}") };
         Self {
             // The text of an address is visible ASCII.
-            address_field: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
+            address_field: HeaderValue::from_str(&text)
+                .unwrap_or(HeaderValue::from_static("unknown")),
             client: Client { address: ip, address_text: text.into_boxed_str() },
             forwarded_for: forwarded_for.into_boxed_str(),
             forwarded: RefCell::new(None),
@@ -53,13 +55,20 @@ impl Peer {
                 addresses.push(text.trim().parse::<IpAddr>().ok()?.to_canonical());
             }
         }
-        let address = addresses.iter().rev().find(|ip| !is_trusted(ip)).or_else(|| addresses.first())?;
+        let address =
+            addresses.iter().rev().find(|ip| !is_trusted(ip)).or_else(|| addresses.first())?;
         Some(Client { address: *address, address_text: address.to_string().into_boxed_str() })
     }
 
     /// Writes what the upstream is told: `x-forwarded-*`, `forwarded` (RFC 7239) and `via`
     /// (RFC 9110 §7.6.3). What an untrusted peer said of itself goes; a trusted one's is continued.
-    pub fn tell(&self, headers: &mut HeaderMap, host: Option<HeaderValue>, is_trusted: bool, via: HeaderValue) {
+    pub fn tell(
+        &self,
+        headers: &mut HeaderMap,
+        host: Option<HeaderValue>,
+        is_trusted: bool,
+        via: HeaderValue,
+    ) {
         if is_trusted {
             self.continue_list(headers);
         } else {
@@ -101,7 +110,8 @@ impl Peer {
         }
         let quoted = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
         let text = format!("{};host=\"{quoted}\";proto=http", self.forwarded_for);
-        let forwarded = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("for=unknown"));
+        let forwarded =
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("for=unknown"));
         *self.forwarded.borrow_mut() = Some((host.clone(), forwarded.clone()));
         forwarded
     }
@@ -126,9 +136,15 @@ mod tests {
 
     #[test]
     fn an_untrusted_peers_word_about_itself_is_replaced() {
-        let mut fields = headers(&[(X_FORWARDED_FOR, "1.2.3.4"), (header::FORWARDED, "for=1.2.3.4")]);
+        let mut fields =
+            headers(&[(X_FORWARDED_FOR, "1.2.3.4"), (header::FORWARDED, "for=1.2.3.4")]);
         let host = HeaderValue::from_static("api.test");
-        peer("192.0.2.7:1").tell(&mut fields, Some(host), false, HeaderValue::from_static("1.1 tollgate"));
+        peer("192.0.2.7:1").tell(
+            &mut fields,
+            Some(host),
+            false,
+            HeaderValue::from_static("1.1 tollgate"),
+        );
         assert_eq!(fields[X_FORWARDED_FOR], "192.0.2.7");
         assert_eq!(fields[header::FORWARDED], "for=192.0.2.7;host=\"api.test\";proto=http");
         assert_eq!(fields[X_FORWARDED_HOST], "api.test");

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use tollgate_policy::policy::{Caller, Client};
 
 use crate::access_log::{Line, Time};

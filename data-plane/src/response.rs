@@ -40,12 +40,7 @@ pub fn refused(refusal: Refusal, request_id: &str, is_grpc: bool) -> Response<Bo
 
 /// The body of a refusal.
 #[must_use]
-pub fn problem_document(
-    status: StatusCode,
-    code: &str,
-    detail: &str,
-    request_id: &str,
-) -> Bytes {
+pub fn problem_document(status: StatusCode, code: &str, detail: &str, request_id: &str) -> Bytes {
     let problem = Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or("Refused"),

@@ -116,7 +116,11 @@ fn look_after(core: &Core, is_draining: bool) {
     core.access_log.flush();
 }
 
-async fn accept(core: Rc<Core>, socket: std::net::TcpListener, threads: Vec<UnboundedSender<Command>>) {
+async fn accept(
+    core: Rc<Core>,
+    socket: std::net::TcpListener,
+    threads: Vec<UnboundedSender<Command>>,
+) {
     let listener = match TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "listen on a request thread"),
@@ -134,7 +138,12 @@ async fn accept(core: Rc<Core>, socket: std::net::TcpListener, threads: Vec<Unbo
 }
 
 /// Serves a connection here, or gives it to the thread that has fewest.
-fn deal(core: &Rc<Core>, threads: &[UnboundedSender<Command>], stream: TcpStream, address: SocketAddr) {
+fn deal(
+    core: &Rc<Core>,
+    threads: &[UnboundedSender<Command>],
+    stream: TcpStream,
+    address: SocketAddr,
+) {
     let loads = &core.shared.loads;
     let open: usize = loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
     let limit = core.plan().gateway.limits.connections;

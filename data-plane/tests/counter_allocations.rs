@@ -71,21 +71,34 @@ fn a_hit_in_memory_allocates_nothing_whether_it_admits_or_refuses() {
 #[test]
 fn a_permit_out_of_a_block_allocates_nothing() {
     let server = tollgate_testkit::redis::Redis::start().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let patient = Duration::from_secs(2);
-    let node =
-        NodeCounters::with_redis_within(patient, &server.address(), Arc::new(AtomicU32::new(1)), runtime.handle())
-            .unwrap();
+    let node = NodeCounters::with_redis_within(
+        patient,
+        &server.address(),
+        Arc::new(AtomicU32::new(1)),
+        runtime.handle(),
+    )
+    .unwrap();
     let (tenant, definition) = (Name::default_name(), definition(1_000_000, Enforcement::Leased));
     // Until the blocks have grown so large that a hundred permits come out of one.
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         assert!(Instant::now() < deadline, "no block of a hundred permits in 20 s");
         let before = ALLOCATIONS.get();
-        if (0..100).all(|_| take(&node, &tenant, &definition) == Some(true)) && ALLOCATIONS.get() == before {
+        if (0..100).all(|_| take(&node, &tenant, &definition) == Some(true))
+            && ALLOCATIONS.get() == before
+        {
             return;
         }
-        let take = Take { definition: &definition, tenant: &tenant, subject: "web-shop", cost: 1, now_unix_micros: NOW };
+        let take = Take {
+            definition: &definition,
+            tenant: &tenant,
+            subject: "web-shop",
+            cost: 1,
+            now_unix_micros: NOW,
+        };
         if let Taken::Wait(decision) = node.take(take) {
             runtime.block_on(decision);
         }

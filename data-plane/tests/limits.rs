@@ -45,8 +45,13 @@ impl Cluster {
         let live_nodes = Arc::new(AtomicU32::new(count));
         let nodes: Vec<NodeCounters> = (0..count)
             .map(|_| {
-                NodeCounters::with_redis_within(deadline, address, Arc::clone(&live_nodes), control.handle())
-                    .unwrap()
+                NodeCounters::with_redis_within(
+                    deadline,
+                    address,
+                    Arc::clone(&live_nodes),
+                    control.handle(),
+                )
+                .unwrap()
             })
             .collect();
         let cluster = Self { nodes, redis, _control: control };
@@ -73,8 +78,19 @@ fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn limit(limit: u64, window: Duration, enforcement: Enforcement, on_failure: OnFailure) -> Definition {
-    Definition { id: Arc::from("Api/default/orders/default"), limit, window, enforcement, on_failure }
+fn limit(
+    limit: u64,
+    window: Duration,
+    enforcement: Enforcement,
+    on_failure: OnFailure,
+) -> Definition {
+    Definition {
+        id: Arc::from("Api/default/orders/default"),
+        limit,
+        window,
+        enforcement,
+        on_failure,
+    }
 }
 
 fn exact(permits: u64) -> Definition {
@@ -215,7 +231,8 @@ fn a_leased_limit_asks_redis_for_one_request_in_twenty_at_most() {
             })
         };
         let paced = &paced;
-        let threads: Vec<_> = cluster.nodes.iter().map(|node| scope.spawn(move || paced(node))).collect();
+        let threads: Vec<_> =
+            cluster.nodes.iter().map(|node| scope.spawn(move || paced(node))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     let calls = cluster.redis.script_calls().unwrap();

@@ -56,7 +56,12 @@ pub(crate) struct Arguments {
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "NUMBER")]
     workers: Option<NonZeroUsize>,
     /// Where the access log goes, as JSON lines: a file, `stdout` or `off`
-    #[arg(long, env = "TOLLGATE_ACCESS_LOG", value_name = "PATH|stdout|off", default_value = "stdout")]
+    #[arg(
+        long,
+        env = "TOLLGATE_ACCESS_LOG",
+        value_name = "PATH|stdout|off",
+        default_value = "stdout"
+    )]
     access_log: AccessLog,
     /// Where the counters are [default: in memory]
     #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true, value_parser = secret)]
@@ -87,7 +92,8 @@ pub(crate) fn run(arguments: Arguments, out: &Output) -> Result<Outcome, Failure
 }
 
 async fn both(arguments: Arguments, out: &Output, control: &Handle) -> Result<Outcome, Failure> {
-    let plane = ControlPlane::start(control_settings(&arguments)).await.map_err(Failure::ControlPlane)?;
+    let plane =
+        ControlPlane::start(control_settings(&arguments)).await.map_err(Failure::ControlPlane)?;
     let admin_address = plane.admin_address();
     let token_path = plane.admin_token_path().to_owned();
     let settings = node_settings(&arguments, &plane).await?;
@@ -149,7 +155,10 @@ fn control_settings(arguments: &Arguments) -> ControlSettings {
     }
 }
 
-async fn node_settings(arguments: &Arguments, plane: &ControlPlane) -> Result<NodeSettings, Failure> {
+async fn node_settings(
+    arguments: &Arguments,
+    plane: &ControlPlane,
+) -> Result<NodeSettings, Failure> {
     let join = plane.make_join_token("default", JOIN_TIME).await.map_err(Failure::Join)?;
     let grpc = plane.grpc_address();
     let host = if grpc.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { grpc.ip() };
@@ -222,10 +231,12 @@ fn greet(
 /// An address that a program on this machine can call.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())
+        }
         IpAddr::V6(ip) if ip.is_unspecified() => {
             SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port())
         }
-        _ => address,
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }

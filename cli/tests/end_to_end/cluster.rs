@@ -38,9 +38,22 @@ impl Cluster {
             ready(&format!("http://127.0.0.1:{port}/ready")).await;
         }
         let echo = free_port();
-        let toy = Process::start(folder.path(), "echo", &["echo", "--listen", &format!("127.0.0.1:{echo}")], &[]);
-        let mut cluster =
-            Self { folder, admin, grpc, control, nodes: Vec::new(), _echo: toy, _postgres: postgres, _redis: redis };
+        let toy = Process::start(
+            folder.path(),
+            "echo",
+            &["echo", "--listen", &format!("127.0.0.1:{echo}")],
+            &[],
+        );
+        let mut cluster = Self {
+            folder,
+            admin,
+            grpc,
+            control,
+            nodes: Vec::new(),
+            _echo: toy,
+            _postgres: postgres,
+            _redis: redis,
+        };
         let join = cli_json(cluster.path(), admin[0], &["node", "token", "create"]);
         for i in 0..3 {
             let node = cluster.node(i, join["token"].as_str());
@@ -49,7 +62,8 @@ impl Cluster {
         }
         let file = cluster.path().join("orders.yaml");
         let text = include_str!("../../../examples/orders.yaml");
-        std::fs::write(&file, text.replace("127.0.0.1:9000", &format!("127.0.0.1:{echo}"))).unwrap();
+        std::fs::write(&file, text.replace("127.0.0.1:9000", &format!("127.0.0.1:{echo}")))
+            .unwrap();
         cli_ok(cluster.path(), admin[0], &["apply", "-f", file.to_str().unwrap(), "--wait=20s"]);
         cluster
     }
@@ -60,22 +74,45 @@ impl Cluster {
 
     /// Node `i`; the first speaks to the first control plane, the others begin with the second.
     fn node(&self, i: usize, join: Option<&str>) -> Node {
-        let (gateway, status) = self.nodes.get(i).map_or_else(|| (free_port(), free_port()), |node| (node.gateway, node.status));
+        let (gateway, status) = self
+            .nodes
+            .get(i)
+            .map_or_else(|| (free_port(), free_port()), |node| (node.gateway, node.status));
         let mut planes = self.grpc.map(|port| format!("https://127.0.0.1:{port}"));
         if i > 0 {
             planes.reverse();
         }
         let arguments = [
-            "data-plane", "--listen", &format!("127.0.0.1:{gateway}"), "--status", &format!("127.0.0.1:{status}"),
-            "--node", &format!("n{i}"), "--workers", "1", "--control-plane", &planes.join(","), "--access-log", "off",
-            "--data", self.path().join(format!("node-{i}")).to_str().unwrap(), "--redis", &self._redis.address(), "--drain-time", "5s",
+            "data-plane",
+            "--listen",
+            &format!("127.0.0.1:{gateway}"),
+            "--status",
+            &format!("127.0.0.1:{status}"),
+            "--node",
+            &format!("n{i}"),
+            "--workers",
+            "1",
+            "--control-plane",
+            &planes.join(","),
+            "--access-log",
+            "off",
+            "--data",
+            self.path().join(format!("node-{i}")).to_str().unwrap(),
+            "--redis",
+            &self._redis.address(),
+            "--drain-time",
+            "5s",
         ]
         .map(ToOwned::to_owned);
         let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         if let Some(join) = join {
             arguments.extend(["--join", join]);
         }
-        Node { gateway, status, process: Process::start(self.path(), &format!("node-{i}"), &arguments, &[]) }
+        Node {
+            gateway,
+            status,
+            process: Process::start(self.path(), &format!("node-{i}"), &arguments, &[]),
+        }
     }
 
     async fn all_answer(&self, path: &str, status: u16) {
@@ -92,7 +129,8 @@ impl Cluster {
 fn control_plane(folder: &Path, i: usize, admin: u16, grpc: u16, database: &str) -> Process {
     let (admin, grpc) = (format!("127.0.0.1:{admin}"), format!("127.0.0.1:{grpc}"));
     let data = folder.join(format!("control-{i}"));
-    let arguments = ["control-plane", "--admin", &admin, "--grpc", &grpc, "--data", data.to_str().unwrap()];
+    let arguments =
+        ["control-plane", "--admin", &admin, "--grpc", &grpc, "--data", data.to_str().unwrap()];
     let variables = [("TOLLGATE_DATABASE_URL", database), ("TOLLGATE_MASTER_KEY", MASTER_KEY)];
     Process::start(folder, &format!("control-{i}"), &arguments, &variables)
 }
@@ -100,7 +138,9 @@ fn control_plane(folder: &Path, i: usize, admin: u16, grpc: u16, database: &str)
 /// A small API beside the example's.
 fn write_api(folder: &Path, name: &str) -> String {
     let file = folder.join(format!("{name}.yaml"));
-    let text = format!("kind: Api\nname: {name}\nspec: {{hosts: [api.shop.test], base_path: /{name}, upstream: orders}}\n");
+    let text = format!(
+        "kind: Api\nname: {name}\nspec: {{hosts: [api.shop.test], base_path: /{name}, upstream: orders}}\n"
+    );
     std::fs::write(&file, text).unwrap();
     file.to_str().unwrap().to_owned()
 }
@@ -110,7 +150,8 @@ async fn a_change_at_one_control_plane_reaches_the_nodes_of_the_other_and_outliv
     let mut cluster = Cluster::start().await;
     cluster.all_answer("/orders/items", 200).await;
     let first = write_api(cluster.path(), "first");
-    let applied = cli_json(cluster.path(), cluster.admin[0], &["apply", "-f", &first, "--wait=20s"]);
+    let applied =
+        cli_json(cluster.path(), cluster.admin[0], &["apply", "-f", &first, "--wait=20s"]);
     assert_eq!(applied["applied"]["nodes_applied"], 3, "{applied}");
     cluster.all_answer("/first/x", 200).await;
 
@@ -137,7 +178,9 @@ async fn an_exact_limit_admits_exactly_its_number_in_the_whole_cluster() {
     let mut calls = tokio::task::JoinSet::new();
     for i in 0..300_usize {
         let gateway = cluster.nodes[i % 3].gateway;
-        calls.spawn(async move { call(gateway, "/orders/items", "sk-shop-0001").await.unwrap().status().as_u16() });
+        calls.spawn(async move {
+            call(gateway, "/orders/items", "sk-shop-0001").await.unwrap().status().as_u16()
+        });
     }
     let statuses = calls.join_all().await;
     let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
@@ -150,22 +193,40 @@ async fn what_a_node_refuses_is_named_and_mending_it_clears_the_state() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let file = cluster.path().join("gateway.yaml");
-    let text = format!("kind: Gateway\nname: default\nspec:\n  listeners: [{{name: extra, address: \"127.0.0.1:{port}\"}}]\n");
+    let text = format!(
+        "kind: Gateway\nname: default\nspec:\n  listeners: [{{name: extra, address: \"127.0.0.1:{port}\"}}]\n"
+    );
     std::fs::write(&file, text).unwrap();
-    let output = cli(cluster.path(), cluster.admin[0], &["apply", "-f", file.to_str().unwrap(), "--wait=10s"]);
+    let output = cli(
+        cluster.path(),
+        cluster.admin[0],
+        &["apply", "-f", file.to_str().unwrap(), "--wait=10s"],
+    );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let started = std::time::Instant::now();
     let status = cli_json_any(&cluster, &["status"]);
     assert!(started.elapsed() < Duration::from_secs(5));
     let resource = &status["resources"][0];
-    assert_eq!((&resource["kind"], &resource["state"]), (&"Gateway".into(), &"rejected".into()), "{status}");
+    assert_eq!(
+        (&resource["kind"], &resource["state"]),
+        (&"Gateway".into(), &"rejected".into()),
+        "{status}"
+    );
     let issue = &resource["nodes"][0]["issues"][0];
-    assert_eq!((&issue["at"], &issue["code"]), (&"/spec/listeners/0/address".into(), &"port_in_use".into()), "{status}");
+    assert_eq!(
+        (&issue["at"], &issue["code"]),
+        (&"/spec/listeners/0/address".into(), &"port_in_use".into()),
+        "{status}"
+    );
     // The rest of the configuration is live all the same.
     cluster.all_answer("/orders/items", 200).await;
 
     std::fs::write(&file, "kind: Gateway\nname: default\nspec: {}\n").unwrap();
-    cli_ok(cluster.path(), cluster.admin[0], &["apply", "-f", file.to_str().unwrap(), "--wait=10s"]);
+    cli_ok(
+        cluster.path(),
+        cluster.admin[0],
+        &["apply", "-f", file.to_str().unwrap(), "--wait=10s"],
+    );
     let status = cli_json_any(&cluster, &["status"]);
     assert_eq!(status["resources"].as_array().map(Vec::len), Some(0), "{status}");
 }

@@ -18,7 +18,12 @@ impl Single {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (echo, gateway, admin, status) = (free_port(), free_port(), free_port(), free_port());
-        let toy = Process::start(folder.path(), "echo", &["echo", "--listen", &format!("127.0.0.1:{echo}")], &[]);
+        let toy = Process::start(
+            folder.path(),
+            "echo",
+            &["echo", "--listen", &format!("127.0.0.1:{echo}")],
+            &[],
+        );
         let up = start_up(folder.path(), gateway, admin, status);
         ready(&format!("http://127.0.0.1:{status}/ready")).await;
         Self { folder, echo, gateway, admin, status, up, _echo: toy }
@@ -32,7 +37,8 @@ impl Single {
     fn example(&self) -> String {
         let text = include_str!("../../../examples/orders.yaml");
         let file = self.path().join("orders.yaml");
-        std::fs::write(&file, text.replace("127.0.0.1:9000", &format!("127.0.0.1:{}", self.echo))).unwrap();
+        std::fs::write(&file, text.replace("127.0.0.1:9000", &format!("127.0.0.1:{}", self.echo)))
+            .unwrap();
         file.to_str().unwrap().to_owned()
     }
 }
@@ -40,9 +46,23 @@ impl Single {
 fn start_up(folder: &Path, gateway: u16, admin: u16, status: u16) -> Process {
     let address = |port: u16| format!("127.0.0.1:{port}");
     let arguments = [
-        "up", "--data", folder.join("data").to_str().unwrap(), "--listen", &address(gateway), "--admin", &address(admin),
-        "--grpc", "127.0.0.1:0", "--status", &address(status), "--workers", "2", "--access-log",
-        folder.join("access.log").to_str().unwrap(), "--drain-time", "5s",
+        "up",
+        "--data",
+        folder.join("data").to_str().unwrap(),
+        "--listen",
+        &address(gateway),
+        "--admin",
+        &address(admin),
+        "--grpc",
+        "127.0.0.1:0",
+        "--status",
+        &address(status),
+        "--workers",
+        "2",
+        "--access-log",
+        folder.join("access.log").to_str().unwrap(),
+        "--drain-time",
+        "5s",
     ]
     .map(ToOwned::to_owned);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -56,11 +76,15 @@ async fn a_newcomer_publishes_an_api_and_calls_it() {
     let applied = cli_json(tollgate.path(), tollgate.admin, &["apply", "-f", &example, "--wait"]);
     assert_eq!(applied["applied"]["nodes_applied"], 1, "{applied}");
 
-    let key = cli_json(tollgate.path(), tollgate.admin, &["key", "create", "--application", "web-shop"]);
+    let key =
+        cli_json(tollgate.path(), tollgate.admin, &["key", "create", "--application", "web-shop"]);
     let key = key["key"].as_str().unwrap();
     assert!(key.starts_with("tg_"));
     let answer = super::support::eventually("the new key", async || {
-        call(tollgate.gateway, "/orders/items?all=1", key).await.ok().filter(|answer| answer.status() == 200)
+        call(tollgate.gateway, "/orders/items?all=1", key)
+            .await
+            .ok()
+            .filter(|answer| answer.status() == 200)
     })
     .await;
     assert!(answer.headers().contains_key("ratelimit"));
@@ -70,17 +94,33 @@ async fn a_newcomer_publishes_an_api_and_calls_it() {
     let text = seen["headers"].to_string();
     assert!(text.contains("x-forwarded-for") && !text.contains(key), "{text}");
 
-    assert_eq!(call(tollgate.gateway, "/orders/items", "sk-shop-0001").await.unwrap().status(), 200);
+    assert_eq!(
+        call(tollgate.gateway, "/orders/items", "sk-shop-0001").await.unwrap().status(),
+        200
+    );
     let refused = call(tollgate.gateway, "/orders/items", "sk-shop-0002").await.unwrap();
     assert_eq!(refused.status(), 401);
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["code"], "unauthenticated");
 
-    let explained = cli_json(tollgate.path(), tollgate.admin, &["explain", "GET", "http://api.shop.test/orders/items"]);
+    let explained = cli_json(
+        tollgate.path(),
+        tollgate.admin,
+        &["explain", "GET", "http://api.shop.test/orders/items"],
+    );
     assert_eq!(explained["routes"][0]["route"], "list");
     assert_eq!(explained["routes"][0]["policies"], serde_json::json!(["api_key", "rate_limit"]));
-    let metrics = reqwest::get(format!("http://127.0.0.1:{}/metrics", tollgate.status)).await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("tollgate_requests_total{tenant=\"default\",api=\"orders\",status=\"2xx\"}"), "{metrics}");
+    let metrics = reqwest::get(format!("http://127.0.0.1:{}/metrics", tollgate.status))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics
+            .contains("tollgate_requests_total{tenant=\"default\",api=\"orders\",status=\"2xx\"}"),
+        "{metrics}"
+    );
 
     assert!(tollgate.up.stop(), "{}", tollgate.up.log());
     let lines = std::fs::read_to_string(tollgate.path().join("access.log")).unwrap();
@@ -105,7 +145,10 @@ async fn everything_is_there_again_after_a_restart_and_a_kill() {
         }
         tollgate.up = start_up(tollgate.path(), tollgate.gateway, tollgate.admin, tollgate.status);
         ready(&format!("http://127.0.0.1:{}/ready", tollgate.status)).await;
-        assert_eq!(call(tollgate.gateway, "/orders/items", "sk-shop-0001").await.unwrap().status(), 200);
+        assert_eq!(
+            call(tollgate.gateway, "/orders/items", "sk-shop-0001").await.unwrap().status(),
+            200
+        );
     }
     ready(&format!("http://127.0.0.1:{}/ready", tollgate.admin)).await;
     let history = cli_json(tollgate.path(), tollgate.admin, &["history"]);
@@ -120,7 +163,10 @@ async fn a_mistake_is_named_by_file_and_line_and_changes_nothing() {
     let output = cli(tollgate.path(), tollgate.admin, &["apply", "-f", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("bad.yaml:5: spec.upstrem: ") && text.contains("did you mean `upstream`?"), "{text}");
+    assert!(
+        text.contains("bad.yaml:5: spec.upstrem: ") && text.contains("did you mean `upstream`?"),
+        "{text}"
+    );
     assert!(text.contains("bad.yaml:8: spec.routes[0].match.path: "), "{text}");
     let status = cli_json(tollgate.path(), tollgate.admin, &["status"]);
     assert_eq!(status["revision"], 0, "{status}");

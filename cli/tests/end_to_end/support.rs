@@ -7,22 +7,27 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// The administrator's token of every control plane here.
-pub const TOKEN: &str = "tga_end_to_end_test_token";
+pub(crate) const TOKEN: &str = "tga_end_to_end_test_token";
 
 /// A free port; it is asked for and given back, so a test that loses the race fails loudly.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A process of the program under test.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts the program with its output in `folder/name.log`.
-    pub fn start(folder: &Path, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = command(folder)
@@ -37,13 +42,13 @@ impl Process {
     }
 
     /// Ends it without a warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Tells it to stop and waits until it has; whether it ended well.
-    pub fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let limit = Instant::now() + Duration::from_secs(20);
@@ -57,7 +62,7 @@ impl Process {
     }
 
     /// All that it wrote.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 }
@@ -70,12 +75,16 @@ impl Drop for Process {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", folder).env("TOLLGATE_ADMIN_TOKEN", TOKEN);
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", folder)
+        .env("TOLLGATE_ADMIN_TOKEN", TOKEN);
     command
 }
 
 /// Runs a verb of the CLI.
-pub fn cli(folder: &Path, admin: u16, arguments: &[&str]) -> Output {
+pub(crate) fn cli(folder: &Path, admin: u16, arguments: &[&str]) -> Output {
     command(folder)
         .args(arguments)
         .args(["--server", &format!("http://127.0.0.1:{admin}"), "--token", TOKEN])
@@ -84,22 +93,23 @@ pub fn cli(folder: &Path, admin: u16, arguments: &[&str]) -> Output {
 }
 
 /// Runs a verb that must succeed; its standard output.
-pub fn cli_ok(folder: &Path, admin: u16, arguments: &[&str]) -> String {
+pub(crate) fn cli_ok(folder: &Path, admin: u16, arguments: &[&str]) -> String {
     let output = cli(folder, admin, arguments);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {out}{err}");
     out.into_owned()
 }
 
 /// Runs a verb that must succeed; its result.
-pub fn cli_json(folder: &Path, admin: u16, arguments: &[&str]) -> Value {
+pub(crate) fn cli_json(folder: &Path, admin: u16, arguments: &[&str]) -> Value {
     let mut arguments = arguments.to_vec();
     arguments.extend(["-o", "json"]);
     serde_json::from_str(&cli_ok(folder, admin, &arguments)).unwrap()
 }
 
 /// Looks again and again, for 20 seconds at most, until `look` finds something.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let limit = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = look().await {
@@ -111,7 +121,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 }
 
 /// Waits until an address answers 200.
-pub async fn ready(url: &str) {
+pub(crate) async fn ready(url: &str) {
     eventually(url, async || {
         reqwest::get(url).await.ok().filter(|response| response.status() == 200).map(|_| ())
     })
@@ -119,7 +129,7 @@ pub async fn ready(url: &str) {
 }
 
 /// Calls through a gateway, with a host and a key.
-pub async fn call(gateway: u16, path: &str, key: &str) -> reqwest::Result<reqwest::Response> {
+pub(crate) async fn call(gateway: u16, path: &str, key: &str) -> reqwest::Result<reqwest::Response> {
     reqwest::Client::new()
         .get(format!("http://127.0.0.1:{gateway}{path}"))
         .header("host", "api.shop.test")
@@ -129,6 +139,8 @@ pub async fn call(gateway: u16, path: &str, key: &str) -> reqwest::Result<reqwes
 }
 
 /// Log lines that say that someone must act; a good run has none.
-pub fn errors(log: &str) -> Vec<&str> {
-    log.lines().filter(|line| line.contains("\"level\":\"ERROR\"") || line.contains("panicked")).collect()
+pub(crate) fn errors(log: &str) -> Vec<&str> {
+    log.lines()
+        .filter(|line| line.contains("\"level\":\"ERROR\"") || line.contains("panicked"))
+        .collect()
 }

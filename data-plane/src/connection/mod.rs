@@ -51,7 +51,8 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 /// Serves a connection to its end.
 pub async fn serve(core: Rc<Core>, stream: TcpStream, address: SocketAddr) {
     let limits = core.plan().gateway.limits.clone();
-    let Ok(is_http2) = tokio::time::timeout(limits.head_time.get(), begins_http2(&stream)).await else {
+    let Ok(is_http2) = tokio::time::timeout(limits.head_time.get(), begins_http2(&stream)).await
+    else {
         return stream::end_unclear(&core, stream).await;
     };
     let peer = Rc::new(Peer::new(address));

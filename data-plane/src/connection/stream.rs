@@ -95,7 +95,9 @@ pub(crate) fn refusal_message(core: &Core, fault: Fault) -> Vec<u8> {
     )
     .into_bytes();
     for (name, value) in &refusal.headers {
-        message.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        message.extend_from_slice(
+            &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat(),
+        );
     }
     message.extend_from_slice(b"\r\n");
     message.extend_from_slice(&body);

@@ -6,12 +6,12 @@ use tollgate_model::api::Api;
 use tollgate_model::host::HostPattern;
 use tollgate_model::path::BasePath;
 use tollgate_model::{FromText, Kind, Name, ResourceId, Spec};
+use tollgate_policy::Checked;
 use tollgate_policy::chain::Chain;
 use tollgate_policy::check::{Attached, Item};
 use tollgate_policy::policies::AnyPolicy;
 use tollgate_policy::policy::RouteFacts;
 use tollgate_policy::set::{Hosts, Set};
-use tollgate_policy::Checked;
 
 use super::{RouteEntry, Slot, Target};
 

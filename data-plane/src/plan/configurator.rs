@@ -251,7 +251,9 @@ impl Configurator {
                 Kind::Gateway => dirty.is_gateway |= referrer.name == self.gateway,
                 // A set that a tenant or an application uses reaches what those reach. Nothing refers
                 // to a resource that refers back, so this ends.
-                Kind::Tenant | Kind::Application | Kind::PolicySet => self.mark_referrers(referrer, dirty),
+                Kind::Tenant | Kind::Application | Kind::PolicySet => {
+                    self.mark_referrers(referrer, dirty);
+                }
                 Kind::Secret | Kind::Upstream => {}
             }
         }
@@ -371,7 +373,12 @@ impl Configurator {
             }
             _ => everything_below(&base_path, slots.first().copied().unwrap_or(Slot::MAX)),
         };
-        self.plan.routes.insert(id, hosts.as_deref().unwrap_or_default(), &base_path, &Arc::new(routes));
+        self.plan.routes.insert(
+            id,
+            hosts.as_deref().unwrap_or_default(),
+            &base_path,
+            &Arc::new(routes),
+        );
         self.placed.insert(id.clone(), Placed { hosts, base_path, slots, api_number });
     }
 
@@ -385,7 +392,8 @@ impl Configurator {
         if let Some(checked) = self.set.get(id) {
             let Spec::Api(api) = &checked.spec else { return None };
             let upstream_slot = |id: &ResourceId| self.upstream_slots.get(id).copied();
-            let builder = Builder { set: &self.set, gateway: &self.gateway, upstream_slot: &upstream_slot };
+            let builder =
+                Builder { set: &self.set, gateway: &self.gateway, upstream_slot: &upstream_slot };
             return Some((builder.api(checked, api, api_number)?, Some(Arc::clone(checked))));
         }
         let held = self.held.get(&wire::id_to_wire(id))?;

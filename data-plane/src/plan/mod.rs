@@ -105,7 +105,11 @@ impl Plan {
     /// The value of a tenant's secret.
     #[must_use]
     pub fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
-        self.secrets.get(&ResourceId::new(tollgate_model::Kind::Secret, tenant.clone(), name.clone()))
+        self.secrets.get(&ResourceId::new(
+            tollgate_model::Kind::Secret,
+            tenant.clone(),
+            name.clone(),
+        ))
     }
 }
 

@@ -68,7 +68,8 @@ impl UpstreamPlan {
                 host: Box::from(endpoint.url.host()),
                 port: endpoint.url.port(),
                 // A parsed authority is visible ASCII.
-                authority: HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static("")),
+                authority: HeaderValue::from_str(&authority)
+                    .unwrap_or(HeaderValue::from_static("")),
                 protocol: spec.protocol,
             }
         };
@@ -107,7 +108,8 @@ fn turns(weights: &[u32]) -> Box<[u16]> {
         for (credit, weight) in credit.iter_mut().zip(&weights) {
             *credit += weight;
         }
-        let best = credit.iter().enumerate().max_by_key(|(i, credit)| (**credit, std::cmp::Reverse(*i)));
+        let best =
+            credit.iter().enumerate().max_by_key(|(i, credit)| (**credit, std::cmp::Reverse(*i)));
         let Some((i, _)) = best else { break };
         if let Some(credit) = credit.get_mut(i) {
             *credit -= round;

@@ -11,7 +11,8 @@ pub(super) fn pick<'a>(
     upstream: &'a UpstreamPlan,
     tried: &[u16],
 ) -> Option<(u16, &'a Endpoint)> {
-    let at = |index: u16| upstream.endpoints.get(usize::from(index)).map(|endpoint| (index, endpoint));
+    let at =
+        |index: u16| upstream.endpoints.get(usize::from(index)).map(|endpoint| (index, endpoint));
     if upstream.turns.len() <= 1 {
         return at(upstream.turns.first().copied().unwrap_or(0));
     }

@@ -121,7 +121,9 @@ impl Counted {
         }
         self.upload.is_awaited.set(true);
         let timeout = self.idle_timeout;
-        let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
+        let idle = self
+            .idle
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
         match idle.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Some(Err(self.fail(Failed::Idle)))),
             Poll::Pending => Poll::Pending,

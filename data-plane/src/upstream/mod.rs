@@ -71,7 +71,12 @@ impl Copy {
     fn of(request: &Request<OutgoingBody>) -> Option<Self> {
         let is_repeatable = matches!(
             *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+            Method::GET
+                | Method::HEAD
+                | Method::OPTIONS
+                | Method::PUT
+                | Method::DELETE
+                | Method::TRACE
         );
         (is_repeatable && request.body().is_empty()).then(|| Self {
             method: request.method().clone(),
@@ -159,7 +164,11 @@ async fn attempt(
                 Ok(lease) => lease,
                 Err(fault) => {
                     core.metrics.upstream_connect_failures.add(1);
-                    return Err(Failure { fault, progress: Progress::NotSent, request: Some(request) });
+                    return Err(Failure {
+                        fault,
+                        progress: Progress::NotSent,
+                        request: Some(request),
+                    });
                 }
             },
         };
@@ -209,7 +218,8 @@ async fn send_in_time(
             // The upstream takes nothing.
             None => return None,
         };
-        let later = deadline.map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
+        let later =
+            deadline.map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
         if later <= Instant::now() {
             return None;
         }
@@ -240,11 +250,7 @@ fn as_http2(request: &mut Request<OutgoingBody>, endpoint: &Endpoint) {
     // An attempt before this one may have made a pseudo-header field of it.
     let authority = host.or(before).unwrap_or(endpoint.authority.as_bytes());
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(authority)
-        .path_and_query(target)
-        .build();
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
     if let Ok(uri) = uri {
         *request.uri_mut() = uri;
     }

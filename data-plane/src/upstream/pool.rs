@@ -162,7 +162,11 @@ impl Pool {
         })
     }
 
-    fn with_upstream<T>(&self, upstream: &UpstreamPlan, f: impl FnOnce(&mut UpstreamState) -> T) -> T {
+    fn with_upstream<T>(
+        &self,
+        upstream: &UpstreamPlan,
+        f: impl FnOnce(&mut UpstreamState) -> T,
+    ) -> T {
         let mut upstreams = self.upstreams.borrow_mut();
         let state = upstreams.entry(upstream.number).or_insert_with(|| UpstreamState {
             cursor: 0,

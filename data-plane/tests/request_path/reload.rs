@@ -273,7 +273,7 @@ async fn listeners_come_and_go_with_the_gateway_resource() {
     }
     soon(async {
         while TcpStream::connect(second).await.is_ok() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -342,7 +342,7 @@ async fn a_draining_node_finishes_what_it_has_and_takes_nothing_new() {
     assert_eq!(idle.rest().await, b"");
     soon(async {
         while TcpStream::connect(node.address).await.is_ok() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;

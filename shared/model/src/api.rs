@@ -53,17 +53,29 @@ fn routes_agree(api: Api, location: deserr::ValuePointerRef<'_>) -> Result<Api, 
     let at = crate::issue::pointer(location);
     let mut issues = Issues::default();
     if api.upstream.is_none() && api.routes.is_empty() {
-        issues.add(at.as_str(), "missing_field", "`upstream` is missing; add it, or routes that name one each");
+        issues.add(
+            at.as_str(),
+            "missing_field",
+            "`upstream` is missing; add it, or routes that name one each",
+        );
     }
     let mut names = std::collections::HashMap::new();
     let mut keys = std::collections::HashMap::new();
     for (i, route) in api.routes.iter().enumerate() {
         let place = format!("{at}/routes/{i}");
         if api.upstream.is_none() && route.upstream.is_none() {
-            issues.add(place.as_str(), "missing_field", "neither the route nor its API names an `upstream`; add one");
+            issues.add(
+                place.as_str(),
+                "missing_field",
+                "neither the route nor its API names an `upstream`; add one",
+            );
         }
         if names.insert(&route.name, i).is_some() {
-            issues.add(format!("{place}/name"), "duplicate_name", format!("`{}` is the name of a route above; give each its own", route.name));
+            issues.add(
+                format!("{place}/name"),
+                "duplicate_name",
+                format!("`{}` is the name of a route above; give each its own", route.name),
+            );
         }
         for key in route.matches.tie_keys() {
             match keys.insert(key, i) {

@@ -49,11 +49,19 @@ fn one_form(key: ApiKey, location: deserr::ValuePointerRef<'_>) -> Result<ApiKey
     let mut issues = Issues::default();
     match (&key.value, &key.hash) {
         (None, None) => issues.add(at, "missing_field", "`value` is missing; add the key"),
-        (Some(_), Some(_)) => issues.add(format!("{at}/hash"), "unknown_field", "give `value` alone; the hash is made from it"),
+        (Some(_), Some(_)) => issues.add(
+            format!("{at}/hash"),
+            "unknown_field",
+            "give `value` alone; the hash is made from it",
+        ),
         (Some(value), None) => {
             let text = value.expose();
             if !(8..=512).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic()) {
-                issues.add(format!("{at}/value"), "invalid_key", "a key is 8 to 512 visible ASCII characters without spaces");
+                issues.add(
+                    format!("{at}/value"),
+                    "invalid_key",
+                    "a key is 8 to 512 visible ASCII characters without spaces",
+                );
             }
         }
         (None, Some(_)) => {}
@@ -109,7 +117,10 @@ impl FromText for Instant {
         text.parse::<jiff::Timestamp>()
             .map(|timestamp| Self { unix_micros: timestamp.as_microsecond() })
             .map_err(|_not_a_moment| {
-                Rejected::new("invalid_moment", format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED))
+                Rejected::new(
+                    "invalid_moment",
+                    format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED),
+                )
             })
     }
 }

@@ -66,9 +66,14 @@ pub fn documents(text: &str) -> Result<Vec<Located>, Malformed> {
         return Err(Malformed { line: 1, problem: "is larger than 64 MiB; split it".to_owned() });
     }
     let is_indentation = |byte: &u8| b" -?:".contains(byte);
-    let too_far = |line: &&[u8]| line.iter().take_while(|byte| is_indentation(byte)).count() > MAX_INDENTATION;
+    let too_far = |line: &&[u8]| {
+        line.iter().take_while(|byte| is_indentation(byte)).count() > MAX_INDENTATION
+    };
     if let Some(i) = text.as_bytes().split(|byte| *byte == b'\n').position(|line| too_far(&line)) {
-        return Err(Malformed { line: i + 1, problem: "is indented by more than 512 columns".to_owned() });
+        return Err(Malformed {
+            line: i + 1,
+            problem: "is indented by more than 512 columns".to_owned(),
+        });
     }
     // Some editors begin a file with a byte-order mark (YAML 1.2.2 §5.2).
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -97,7 +102,12 @@ pub fn documents(text: &str) -> Result<Vec<Located>, Malformed> {
 pub fn describe(file_name: &str, located: &Located, issue: &Issue) -> String {
     let place = dotted(&issue.at);
     let colon = if place.is_empty() { "" } else { ": " };
-    format!("{file_name}:{}: {place}{colon}{} ({})", located.line_of(&issue.at), issue.problem, issue.code)
+    format!(
+        "{file_name}:{}: {place}{colon}{} ({})",
+        located.line_of(&issue.at),
+        issue.problem,
+        issue.code
+    )
 }
 
 /// A JSON pointer as people read it: `/spec/routes/1/match` becomes `spec.routes[1].match`.
@@ -131,13 +141,16 @@ impl Reader {
     ) -> Result<Value, Malformed> {
         let line = node.span.start.line();
         let fault = |problem: &str| Malformed { line, problem: problem.to_owned() };
-        self.budget = self.budget.checked_sub(1).ok_or_else(|| fault("has more values than are read"))?;
+        self.budget =
+            self.budget.checked_sub(1).ok_or_else(|| fault("has more values than are read"))?;
         if depth > MAX_DEPTH {
             return Err(fault("is nested deeper than 64 levels"));
         }
         self.lines.insert(pointer.clone(), line);
         match &node.data {
-            YamlData::Value(scalar) => read_scalar(scalar).ok_or_else(|| fault("has a number that JSON cannot hold")),
+            YamlData::Value(scalar) => {
+                read_scalar(scalar).ok_or_else(|| fault("has a number that JSON cannot hold"))
+            }
             YamlData::Sequence(items) => {
                 let mut values = Vec::with_capacity(items.len());
                 for (i, item) in items.iter().enumerate() {

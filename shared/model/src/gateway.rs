@@ -129,7 +129,10 @@ impl FromText for Network {
             .parse::<ipnet::IpNet>()
             .or_else(|_no_prefix| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
         network.map(Self).map_err(|_not_an_address| {
-            Rejected::new("invalid_network", format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED))
+            Rejected::new(
+                "invalid_network",
+                format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED),
+            )
         })
     }
 }

@@ -34,9 +34,8 @@ impl HostPattern {
         if !self.is_wildcard {
             return self == other;
         }
-        let below = |name: &str| {
-            name.strip_suffix(&*self.name).is_some_and(|labels| labels.ends_with('.'))
-        };
+        let below =
+            |name: &str| name.strip_suffix(&*self.name).is_some_and(|labels| labels.ends_with('.'));
         below(&other.name) || (other.is_wildcard && other.name == self.name)
     }
 
@@ -52,7 +51,10 @@ impl FromText for HostPattern {
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
         let refuse = |why: &str| {
-            Rejected::new("invalid_host", format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED))
+            Rejected::new(
+                "invalid_host",
+                format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED),
+            )
         };
         let lower = text.to_ascii_lowercase();
         let (name, is_wildcard) = match lower.strip_prefix("*.") {

@@ -92,7 +92,9 @@ impl Kind {
         let word = word.to_ascii_lowercase();
         let singular = |kind: Self| kind.plural().trim_end_matches('s').to_owned();
         Self::ALL.into_iter().find(|kind| {
-            word == kind.plural() || word == kind.name().to_ascii_lowercase() || word == singular(*kind)
+            word == kind.plural()
+                || word == kind.name().to_ascii_lowercase()
+                || word == singular(*kind)
         })
     }
 }
@@ -130,11 +132,17 @@ impl FromText for Name {
         let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
         let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let bytes = text.as_bytes();
-        if bytes.len() > 63 || !bytes.iter().all(|b| inside(*b)) || !edge(bytes.first()) || !edge(bytes.last())
+        if bytes.len() > 63
+            || !bytes.iter().all(|b| inside(*b))
+            || !edge(bytes.first())
+            || !edge(bytes.last())
         {
             return Err(Rejected::new(
                 "invalid_name",
-                format!("`{}` is not a name; use 1 to 63 of a-z, 0-9, `-`, `.`, `_`, with a letter or digit at both ends", text.escape_debug()),
+                format!(
+                    "`{}` is not a name; use 1 to 63 of a-z, 0-9, `-`, `.`, `_`, with a letter or digit at both ends",
+                    text.escape_debug()
+                ),
             ));
         }
         Ok(Self(Arc::from(text)))

@@ -90,7 +90,11 @@ impl FromIterator<Issue> for Issues {
 }
 
 impl MergeWithError<Self> for Issues {
-    fn merge(found: Option<Self>, other: Self, _at: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
+    fn merge(
+        found: Option<Self>,
+        other: Self,
+        _at: ValuePointerRef<'_>,
+    ) -> ControlFlow<Self, Self> {
         let mut all = found.unwrap_or_default();
         all.0.extend(other.0);
         ControlFlow::Continue(all)

@@ -126,7 +126,11 @@ impl<K: FromText + Ord, T: Deserr<Issues>> Deserr<Issues> for Mapping<K, T> {
             match (K::from_text(&name), value) {
                 (Ok(key), Ok(value)) => {
                     if entries.insert(key, value).is_some() {
-                        issues.add(pointer(at), "duplicate_key", "stands here in another spelling already; give it once");
+                        issues.add(
+                            pointer(at),
+                            "duplicate_key",
+                            "stands here in another spelling already; give it once",
+                        );
                     }
                 }
                 (key, value) => {
@@ -203,7 +207,9 @@ mod tests {
     fn every_fault_of_a_mapping_is_found_and_none_of_its_entries_is_lost() {
         let mapping: Mapping<FieldName, u8> = value(&json!({"x-a": 1, "X-B": 2})).unwrap();
         assert_eq!(mapping.0.len(), 2);
-        let issues = value::<Mapping<FieldName, u8>>(&json!({"x-a": "1", "x b": -2, "x-c": 3, "X-C": 4})).unwrap_err();
+        let issues =
+            value::<Mapping<FieldName, u8>>(&json!({"x-a": "1", "x b": -2, "x-c": 3, "X-C": 4}))
+                .unwrap_err();
         let found: Vec<(&str, &str)> =
             issues.0.iter().map(|issue| (issue.at.as_str(), issue.code.as_str())).collect();
         assert_eq!(
@@ -215,6 +221,9 @@ mod tests {
                 ("/X-C", "duplicate_key"),
             ]
         );
-        assert_eq!(value::<Mapping<FieldName, u8>>(&json!([])).unwrap_err().0[0].code, "wrong_type");
+        assert_eq!(
+            value::<Mapping<FieldName, u8>>(&json!([])).unwrap_err().0[0].code,
+            "wrong_type"
+        );
     }
 }

@@ -33,7 +33,10 @@ impl FromText for BasePath {
     fn from_text(text: &str) -> Result<Self, Rejected> {
         check_path(text)?;
         if text.contains(['{', '}']) {
-            return Err(Rejected::new("invalid_path", "a base path has no parameters; put `{…}` into a route's path"));
+            return Err(Rejected::new(
+                "invalid_path",
+                "a base path has no parameters; put `{…}` into a route's path",
+            ));
         }
         Ok(Self(Arc::from(text.trim_end_matches('/'))))
     }
@@ -151,7 +154,10 @@ impl FromText for PathMatch {
             if let Segment::Parameter(name) = &segment
                 && segments.contains(&segment)
             {
-                return Err(Rejected::new("duplicate_parameter", format!("`{{{name}}}` stands twice; give each parameter its own name")));
+                return Err(Rejected::new(
+                    "duplicate_parameter",
+                    format!("`{{{name}}}` stands twice; give each parameter its own name"),
+                ));
             }
             segments.push(segment);
         }
@@ -164,7 +170,10 @@ fn parse_segment(part: &str) -> Result<Segment, Rejected> {
         if part.contains(['{', '}']) {
             return Err(Rejected::new(
                 "invalid_path",
-                format!("`{}` mixes text and a parameter; a parameter is a whole segment", part.escape_debug()),
+                format!(
+                    "`{}` mixes text and a parameter; a parameter is a whole segment",
+                    part.escape_debug()
+                ),
             ));
         }
         return Ok(Segment::Literal(Arc::from(part)));
@@ -175,7 +184,10 @@ fn parse_segment(part: &str) -> Result<Segment, Rejected> {
     if !is_name {
         return Err(Rejected::new(
             "invalid_parameter",
-            format!("`{{{}}}` is not a parameter; its name has letters, digits and `_`", name.escape_debug()),
+            format!(
+                "`{{{}}}` is not a parameter; its name has letters, digits and `_`",
+                name.escape_debug()
+            ),
         ));
     }
     Ok(Segment::Parameter(Arc::from(name)))
@@ -184,7 +196,8 @@ fn parse_segment(part: &str) -> Result<Segment, Rejected> {
 /// What every path in a configuration must be: absolute, and in the one form that requests have
 /// when they are matched (see the data plane's `route::target`).
 fn check_path(text: &str) -> Result<(), Rejected> {
-    let refuse = |why: &str| Err(Rejected::new("invalid_path", format!("`{}` {why}", text.escape_debug())));
+    let refuse =
+        |why: &str| Err(Rejected::new("invalid_path", format!("`{}` {why}", text.escape_debug())));
     if !text.starts_with('/') {
         return refuse("does not begin with `/`");
     }
@@ -198,7 +211,10 @@ fn check_path(text: &str) -> Result<(), Rejected> {
         return refuse("has a `.` or `..` segment; write the path that it stands for");
     }
     if let Some(odd) = text.chars().find(|c| !c.is_ascii_graphic() || "?#%\\\"<>^`|".contains(*c)) {
-        return refuse(&format!("has `{}`, which a path cannot match; write it without query, fragment and percent-encoding", odd.escape_debug()));
+        return refuse(&format!(
+            "has `{}`, which a path cannot match; write it without query, fragment and percent-encoding",
+            odd.escape_debug()
+        ));
     }
     Ok(())
 }
@@ -226,7 +242,13 @@ impl Deserr<Issues> for PathMatch {
                 Ok(Self::Prefix(prefix))
             }
             "regex" => Ok(Self::Regex(Box::new(parse::text(inner.into_value(), at)?))),
-            _ => Err(parse::reject(at, format!("`{key}` is not a way to match a path; {}", nearest(&key, &["prefix", "regex"])))),
+            _ => Err(parse::reject(
+                at,
+                format!(
+                    "`{key}` is not a way to match a path; {}",
+                    nearest(&key, &["prefix", "regex"])
+                ),
+            )),
         }
     }
 }
@@ -242,7 +264,10 @@ impl FromText for PathRegex {
             Err(error) => {
                 let detail = error.to_string();
                 let last = detail.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                Err(Rejected::new("invalid_regex", format!("is not a regular expression that can be used: {last}")))
+                Err(Rejected::new(
+                    "invalid_regex",
+                    format!("is not a regular expression that can be used: {last}"),
+                ))
             }
         }
     }
@@ -284,7 +309,10 @@ mod tests {
 
     #[test]
     fn paths_that_no_request_can_have_are_refused() {
-        for text in ["", "items", "/a//b", "/a/../b", "/a?b", "/a%20b", "/a b", "/{id}x", "/{}", "/{1a}", "/{a}/{a}", "/ü"] {
+        for text in [
+            "", "items", "/a//b", "/a/../b", "/a?b", "/a%20b", "/a b", "/{id}x", "/{}", "/{1a}",
+            "/{a}/{a}", "/ü",
+        ] {
             assert!(PathMatch::from_text(text).is_err(), "{text}");
         }
     }

@@ -55,7 +55,11 @@ impl Document {
             && kind.is_platform()
             && *tenant != Name::default_name()
         {
-            issues.add("/tenant", "not_a_tenants", format!("a {kind} belongs to the platform; leave `tenant` out"));
+            issues.add(
+                "/tenant",
+                "not_a_tenants",
+                format!("a {kind} belongs to the platform; leave `tenant` out"),
+            );
         }
         let labels = read_labels(object, &mut issues);
         let spec = match object.get("spec") {
@@ -89,7 +93,8 @@ impl Document {
         }
         object.insert("name".to_owned(), self.id.name.as_str().into());
         if !self.labels.is_empty() {
-            let labels = self.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+            let labels =
+                self.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
             object.insert("labels".to_owned(), Value::Object(labels.collect()));
         }
         object.insert("spec".to_owned(), self.spec.clone());
@@ -103,7 +108,11 @@ fn read_kind(object: &Map<String, Value>, issues: &mut Issues) -> Option<Kind> {
             let kind = Kind::from_name(text);
             if kind.is_none() {
                 let known = Kind::ALL.map(Kind::name);
-                issues.add("/kind", "unknown_kind", format!("`{text}` is not a kind; {}", nearest(text, &known)));
+                issues.add(
+                    "/kind",
+                    "unknown_kind",
+                    format!("`{text}` is not a kind; {}", nearest(text, &known)),
+                );
             }
             kind
         }
@@ -128,7 +137,11 @@ fn read_name(object: &Map<String, Value>, field: &str, issues: &mut Issues) -> O
             }
         },
         Some(_) => {
-            issues.add(format!("/{field}"), "wrong_type", format!("`{field}` is not a string; give a name"));
+            issues.add(
+                format!("/{field}"),
+                "wrong_type",
+                format!("`{field}` is not a string; give a name"),
+            );
             None
         }
         None => {
@@ -148,11 +161,19 @@ fn read_labels(object: &Map<String, Value>, issues: &mut Issues) -> BTreeMap<Str
                     Some(text) if key.len() <= 128 && text.len() <= 256 => {
                         labels.insert(key.clone(), text.to_owned());
                     }
-                    _ => issues.add(format!("/labels/{}", escape(key)), "invalid_label", "give a text of at most 256 bytes under a key of at most 128"),
+                    _ => issues.add(
+                        format!("/labels/{}", escape(key)),
+                        "invalid_label",
+                        "give a text of at most 256 bytes under a key of at most 128",
+                    ),
                 }
             }
         }
-        Some(_) => issues.add("/labels", "wrong_type", "`labels` is not a mapping of at most 64 texts; give one"),
+        Some(_) => issues.add(
+            "/labels",
+            "wrong_type",
+            "`labels` is not a mapping of at most 64 texts; give one",
+        ),
     }
     labels
 }

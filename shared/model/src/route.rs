@@ -105,7 +105,12 @@ impl FromText for Method {
     const EXPECTED: &'static str = "a method such as GET";
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
-        let refuse = || Rejected::new("invalid_method", format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED));
+        let refuse = || {
+            Rejected::new(
+                "invalid_method",
+                format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED),
+            )
+        };
         if text == "CONNECT" || text.bytes().any(|b| b.is_ascii_lowercase()) {
             return Err(refuse());
         }
@@ -147,11 +152,12 @@ impl FromText for FieldName {
     const EXPECTED: &'static str = "the name of a header field such as x-region";
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
-        http::HeaderName::from_bytes(text.as_bytes())
-            .map(Self)
-            .map_err(|_not_a_token| {
-                Rejected::new("invalid_header_name", format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED))
-            })
+        http::HeaderName::from_bytes(text.as_bytes()).map(Self).map_err(|_not_a_token| {
+            Rejected::new(
+                "invalid_header_name",
+                format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED),
+            )
+        })
     }
 }
 
@@ -223,7 +229,13 @@ impl Deserr<Issues> for ValueMatch {
         match key.as_str() {
             "present" => bool::deserialize_from_value(inner.into_value(), at).map(Self::Present),
             "regex" => Ok(Self::Regex(Box::new(parse::text(inner.into_value(), at)?))),
-            _ => Err(parse::reject(at, format!("`{key}` is not a way to match a value; {}", nearest(&key, &["present", "regex"])))),
+            _ => Err(parse::reject(
+                at,
+                format!(
+                    "`{key}` is not a way to match a value; {}",
+                    nearest(&key, &["present", "regex"])
+                ),
+            )),
         }
     }
 }

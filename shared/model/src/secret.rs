@@ -112,7 +112,11 @@ impl Deserr<Issues> for Secret {
             }),
             None => {
                 if issues.0.is_empty() {
-                    issues.add(place, "missing_field", "`value` is missing; add it, or `from_env` or `from_file`");
+                    issues.add(
+                        place,
+                        "missing_field",
+                        "`value` is missing; add it, or `from_env` or `from_file`",
+                    );
                 }
                 Err(issues)
             }

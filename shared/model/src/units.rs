@@ -26,11 +26,15 @@ impl Span {
 }
 
 impl FromText for Span {
-    const EXPECTED: &'static str = "a duration: a number and a unit, such as 250ms, 10s, 5m, 1h, 30d";
+    const EXPECTED: &'static str =
+        "a duration: a number and a unit, such as 250ms, 10s, 5m, 1h, 30d";
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
         let refuse = |why: &str| {
-            Rejected::new("invalid_duration", format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED))
+            Rejected::new(
+                "invalid_duration",
+                format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED),
+            )
         };
         let (number, unit) = split(text);
         let number: u64 = number.parse().map_err(|_not_a_number| refuse("is not a duration"))?;
@@ -81,7 +85,10 @@ impl FromText for Size {
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
         let refuse = |why: &str| {
-            Rejected::new("invalid_size", format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED))
+            Rejected::new(
+                "invalid_size",
+                format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED),
+            )
         };
         let (number, unit) = split(text);
         let number: u64 = number.parse().map_err(|_not_a_number| refuse("is not a size"))?;
@@ -114,14 +121,18 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_units() {
-        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("30d", 2_592_000_000)] {
+        for (text, millis) in
+            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("30d", 2_592_000_000)]
+        {
             assert_eq!(Span::from_text(text).unwrap().get().as_millis(), millis, "{text}");
         }
     }
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "10", "s", "0s", "1.5s", "-1s", "10 s", "10sec", "367d", "99999999999999999999s"] {
+        for text in
+            ["", "10", "s", "0s", "1.5s", "-1s", "10 s", "10sec", "367d", "99999999999999999999s"]
+        {
             assert_eq!(Span::from_text(text).unwrap_err().code, "invalid_duration", "{text}");
         }
     }

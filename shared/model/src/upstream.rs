@@ -53,7 +53,11 @@ fn has_endpoints(
     }
     for (i, endpoint) in upstream.endpoints.iter().enumerate() {
         if upstream.endpoints.iter().take(i).any(|other| other.url == endpoint.url) {
-            issues.add(format!("{at}/{i}/url"), "duplicate_endpoint", "stands above already; give it once, with a weight");
+            issues.add(
+                format!("{at}/{i}/url"),
+                "duplicate_endpoint",
+                "stands above already; give it once, with a weight",
+            );
         }
     }
     issues.into_result(upstream)
@@ -123,7 +127,11 @@ impl EndpointUrl {
     /// `HOST:PORT` as it stands in a `host` field; the port is left out where it is 80.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.to_string()
+        };
         if self.port == 80 { host } else { format!("{host}:{}", self.port) }
     }
 }
@@ -133,13 +141,19 @@ impl FromText for EndpointUrl {
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
         let refuse = |why: &str| {
-            Rejected::new("invalid_url", format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED))
+            Rejected::new(
+                "invalid_url",
+                format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED),
+            )
         };
         let uri: http::Uri = text.parse().map_err(|_not_a_uri| refuse("is not a URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
-                return Err(Rejected::new("unsupported_scheme", "TLS to upstreams is not supported by this version; give an http URL"));
+                return Err(Rejected::new(
+                    "unsupported_scheme",
+                    "TLS to upstreams is not supported by this version; give an http URL",
+                ));
             }
             _ => return Err(refuse("does not begin with http://")),
         }
@@ -154,7 +168,10 @@ impl FromText for EndpointUrl {
         if host.is_empty() || authority.port_u16() == Some(0) || authority.as_str().ends_with(':') {
             return Err(refuse("has no host or no port"));
         }
-        Ok(Self { host: Arc::from(host.to_ascii_lowercase()), port: authority.port_u16().unwrap_or(80) })
+        Ok(Self {
+            host: Arc::from(host.to_ascii_lowercase()),
+            port: authority.port_u16().unwrap_or(80),
+        })
     }
 }
 

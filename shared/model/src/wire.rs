@@ -16,7 +16,11 @@ pub fn id_from_wire(id: &v1::ResourceId) -> Result<ResourceId, Issues> {
     let mut issues = Issues::default();
     let kind = Kind::from_name(&id.kind);
     if kind.is_none() {
-        issues.add("/kind", "unknown_kind", format!("`{}` is a kind that this version does not know", id.kind));
+        issues.add(
+            "/kind",
+            "unknown_kind",
+            format!("`{}` is a kind that this version does not know", id.kind),
+        );
     }
     let tenant = Name::from_text(&id.tenant)
         .map_err(|rejected| issues.add("/tenant", rejected.code, rejected.problem));

@@ -18,15 +18,38 @@ fn refused(text: &str) -> (usize, String) {
 fn yaml_and_json_are_read_and_empty_documents_left_out() {
     assert_eq!(values(""), [json!(null); 0]);
     assert_eq!(values("# nothing\n---\n---\na: 1\n---\n...\n"), [json!({"a": 1})]);
-    assert_eq!(values("{\"a\": [1, \"b\", null, true, 1.5]}"), [json!({"a": [1, "b", null, true, 1.5]})]);
+    assert_eq!(
+        values("{\"a\": [1, \"b\", null, true, 1.5]}"),
+        [json!({"a": [1, "b", null, true, 1.5]})]
+    );
     assert_eq!(values("a: 1\n---\nb: 2\n"), [json!({"a": 1}), json!({"b": 2})]);
 }
 
 #[test]
 fn scalars_are_what_yaml_1_2_says() {
     assert_eq!(
-        values("[yes, no, on, off, y, true, ~, null, '', 0x10, 0o10, 010, 1e3, -1, \"5\", 1.0.0, 2027-01-31]"),
-        [json!(["yes", "no", "on", "off", "y", true, null, null, "", 16, 8, 10, 1000.0, -1, "5", "1.0.0", "2027-01-31"])]
+        values(
+            "[yes, no, on, off, y, true, ~, null, '', 0x10, 0o10, 010, 1e3, -1, \"5\", 1.0.0, 2027-01-31]"
+        ),
+        [json!([
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            true,
+            null,
+            null,
+            "",
+            16,
+            8,
+            10,
+            1000.0,
+            -1,
+            "5",
+            "1.0.0",
+            "2027-01-31"
+        ])]
     );
 }
 
@@ -34,9 +57,16 @@ fn scalars_are_what_yaml_1_2_says() {
 fn every_value_has_its_line() {
     let text = "# first\nkind: Api\nspec:\n  routes:\n    - name: a\n      match:\n        path: /x\n    - name: b\n---\nkind: Upstream\n";
     let located = documents(text).unwrap();
-    let lines: Vec<usize> = ["/kind", "/spec", "/spec/routes", "/spec/routes/0", "/spec/routes/0/match/path", "/spec/routes/1/name"]
-        .map(|pointer| located[0].line_of(pointer))
-        .to_vec();
+    let lines: Vec<usize> = [
+        "/kind",
+        "/spec",
+        "/spec/routes",
+        "/spec/routes/0",
+        "/spec/routes/0/match/path",
+        "/spec/routes/1/name",
+    ]
+    .map(|pointer| located[0].line_of(pointer))
+    .to_vec();
     assert_eq!(lines, [2, 3, 4, 5, 7, 8]);
     // What is missing is looked for where it ought to be.
     assert_eq!(located[0].line_of("/spec/routes/1/match/path"), 8);
@@ -46,17 +76,26 @@ fn every_value_has_its_line() {
 
 #[test]
 fn an_issue_is_shown_with_file_line_and_path() {
-    let located = documents("kind: Api\nspec:\n  routes:\n    - {a/b: {c~d: 1}}\n").unwrap().remove(0);
+    let located =
+        documents("kind: Api\nspec:\n  routes:\n    - {a/b: {c~d: 1}}\n").unwrap().remove(0);
     let issue = Issue::new("/spec/routes/0/a~1b/c~0d", "invalid", "is wrong");
-    assert_eq!(describe("orders.yaml", &located, &issue), "orders.yaml:4: spec.routes[0].a/b.c~d: is wrong (invalid)");
+    assert_eq!(
+        describe("orders.yaml", &located, &issue),
+        "orders.yaml:4: spec.routes[0].a/b.c~d: is wrong (invalid)"
+    );
     let issue = Issue::new("", "missing_field", "`name` is missing");
-    assert_eq!(describe("orders.yaml", &located, &issue), "orders.yaml:1: `name` is missing (missing_field)");
+    assert_eq!(
+        describe("orders.yaml", &located, &issue),
+        "orders.yaml:1: `name` is missing (missing_field)"
+    );
     assert_eq!(dotted("/spec/routes/1/match"), "spec.routes[1].match");
 }
 
 #[test]
 fn a_key_that_stands_twice_is_refused() {
-    for text in ["a: 1\nb: 2\na: 3\n", "x: {a: 1, a: 2}", "{\"a\": 1, \"a\": 1}", "a: 1\n\"a\": 2\n"] {
+    for text in
+        ["a: 1\nb: 2\na: 3\n", "x: {a: 1, a: 2}", "{\"a\": 1, \"a\": 1}", "a: 1\n\"a\": 2\n"]
+    {
         let (_, problem) = refused(text);
         assert_eq!(problem, "has a key twice; give it once", "{text}");
     }
@@ -96,7 +135,12 @@ fn what_json_cannot_hold_is_refused() {
 #[test]
 fn byte_order_mark_line_ends_and_trailing_space_change_nothing() {
     let expected = [json!({"a": {"b": [1, 2]}})];
-    for text in ["a:\n  b: [1, 2]\n", "\u{feff}a:\n  b: [1, 2]\n", "a:\r\n  b: [1, 2]\r\n", "a:  \n  b: [1, 2]   \n\n\n"] {
+    for text in [
+        "a:\n  b: [1, 2]\n",
+        "\u{feff}a:\n  b: [1, 2]\n",
+        "a:\r\n  b: [1, 2]\r\n",
+        "a:  \n  b: [1, 2]   \n\n\n",
+    ] {
         assert_eq!(values(text), expected, "{text:?}");
     }
 }
@@ -127,9 +171,13 @@ fn no_nesting_takes_the_stack() {
         assert!(documents(&text).is_err());
     }
     // The deepest that the indentation allows.
-    let deepest: String = (0..=510).map(|i| format!("{}a:\n{}-\n", " ".repeat(i), " ".repeat(i))).collect();
+    let deepest: String =
+        (0..=510).map(|i| format!("{}a:\n{}-\n", " ".repeat(i), " ".repeat(i))).collect();
     assert!(documents(&deepest).is_err());
-    assert_eq!(refused(&format!("{}x{}", "[".repeat(66), "]".repeat(66))).1, "is nested deeper than 64 levels");
+    assert_eq!(
+        refused(&format!("{}x{}", "[".repeat(66), "]".repeat(66))).1,
+        "is nested deeper than 64 levels"
+    );
     assert!(documents(&format!("{}x{}", "[".repeat(64), "]".repeat(64))).is_ok());
 }
 

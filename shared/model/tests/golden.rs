@@ -31,8 +31,8 @@ fn parse(value: &Value) -> Result<(Document, Spec), Issues> {
 fn what_is_to_be_accepted_is_and_comes_out_as_it_went_in() {
     for case in cases("accept") {
         for located in documents(&fs::read_to_string(&case).unwrap()).unwrap() {
-            let (document, _) =
-                parse(&located.value).unwrap_or_else(|issues| panic!("{}: {issues}", case.display()));
+            let (document, _) = parse(&located.value)
+                .unwrap_or_else(|issues| panic!("{}: {issues}", case.display()));
             let (again, _) = parse(&document.to_json()).unwrap();
             assert_eq!(again, document, "{}", case.display());
         }
@@ -80,7 +80,8 @@ fn what_is_to_be_rejected_is_with_these_issues() {
         settings.set_snapshot_path(case.parent().unwrap());
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(case.file_stem().unwrap().to_str().unwrap(), answers));
+        settings
+            .bind(|| insta::assert_snapshot!(case.file_stem().unwrap().to_str().unwrap(), answers));
     }
 }
 

@@ -64,14 +64,15 @@ fn main() {
 
 /// Both halves and the end, without what it takes to make the messages.
 fn measure(name: &str, chain: &Chain, fields: &[(&str, &str)]) {
-    let mut world = support::World::default()
-        .with_caller("sk-shop-0001", support::caller("web-shop", "first"));
+    let mut world =
+        support::World::default().with_caller("sk-shop-0001", support::caller("web-shop", "first"));
     // The counters themselves are measured where they are.
     let reset = Duration::from_secs(60);
     world.counters.fixed = Some(Decision { is_admitted: true, remaining: 99, reset });
     let (mut fastest, mut allocations) = (f64::INFINITY, 0.0);
     for _ in 0..BATCHES {
-        let requests: Vec<Request<Body>> = (0..REQUESTS).map(|_| support::request(fields)).collect();
+        let requests: Vec<Request<Body>> =
+            (0..REQUESTS).map(|_| support::request(fields)).collect();
         let mut done = Vec::with_capacity(requests.len());
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         let began = Instant::now();

@@ -43,7 +43,9 @@ impl Chain {
         for (level, policies) in levels.into_iter().enumerate() {
             for policy in policies {
                 if policy.repeat() == Repeat::Innermost {
-                    placed.retain(|(other_level, other)| *other_level == level || other.name() != policy.name());
+                    placed.retain(|(other_level, other)| {
+                        *other_level == level || other.name() != policy.name()
+                    });
                 }
                 placed.push((level, policy));
             }
@@ -79,7 +81,8 @@ impl Chain {
                 carries.callers = cx.identity.as_ref().and_then(|caller| caller.chain.clone());
             }
             let own = self.policies.get(own_next);
-            let callers = carries.callers.as_ref().and_then(|chain| chain.policies.get(callers_next));
+            let callers =
+                carries.callers.as_ref().and_then(|chain| chain.policies.get(callers_next));
             let (owner, index, policy) = match (own, callers) {
                 (Some(own), Some(callers)) if callers.phase() < own.phase() => {
                     (Owner::Caller, callers_next, callers)

@@ -68,7 +68,8 @@ pub struct Reference {
 ///
 /// Every fault, with pointers that begin with `/spec`.
 pub fn check(document: &Document, version: u64) -> Result<Checked, Issues> {
-    let mut compiler = Compiler { id: &document.id, references: Vec::new(), issues: Issues::default() };
+    let mut compiler =
+        Compiler { id: &document.id, references: Vec::new(), issues: Issues::default() };
     let spec = match Spec::parse(document.id.kind, &document.spec) {
         Ok(spec) => spec,
         Err(mut issues) => {
@@ -141,8 +142,12 @@ impl Compiler<'_> {
 
     fn all_policies(&mut self, spec: &Spec) -> (Attached, Vec<Attached>) {
         match spec {
-            Spec::Tenant(tenant) => (self.policies(&tenant.policies, "/spec", "", None), Vec::new()),
-            Spec::Gateway(gateway) => (self.policies(&gateway.policies, "/spec", "", None), Vec::new()),
+            Spec::Tenant(tenant) => {
+                (self.policies(&tenant.policies, "/spec", "", None), Vec::new())
+            }
+            Spec::Gateway(gateway) => {
+                (self.policies(&gateway.policies, "/spec", "", None), Vec::new())
+            }
             Spec::PolicySet(set) => (self.policies(&set.policies, "/spec", "", None), Vec::new()),
             Spec::Application(application) => {
                 (self.policies(&application.policies, "/spec", "", None), Vec::new())
@@ -177,14 +182,19 @@ impl Compiler<'_> {
             match attachment {
                 Attachment::Set(name) => attached.extend(self.set(name, &at)),
                 Attachment::Policy { name, config } => {
-                    let place = format!("{}/{}/{}{below}/{name}", self.id.kind, self.id.tenant, self.id.name);
+                    let place = format!(
+                        "{}/{}/{}{below}/{name}",
+                        self.id.kind, self.id.tenant, self.id.name
+                    );
                     let scope = Scope { place: &place, parameters };
                     let policy = self.policy(name, config, &at, scope);
                     if let Some(own_name) = policy.as_ref().and_then(Item::own_name)
                         && attached.iter().any(|other| other.own_name() == Some(own_name))
                     {
                         let place = format!("{at}/{}/name", tollgate_model::issue::escape(name));
-                        let problem = format!("another `{name}` of this list has this name; give each a `name` of its own");
+                        let problem = format!(
+                            "another `{name}` of this list has this name; give each a `name` of its own"
+                        );
                         self.issues.add(place, "duplicate_name", problem);
                     }
                     attached.extend(policy);
@@ -295,7 +305,10 @@ fn attachment_schema(definitions: &mut serde_json::Map<String, Value>) -> Value 
                 definitions.extend(own);
             }
         }
-        properties.insert(entry.name.to_owned(), serde_json::json!({ "anyOf": [schema, { "type": "null" }] }));
+        properties.insert(
+            entry.name.to_owned(),
+            serde_json::json!({ "anyOf": [schema, { "type": "null" }] }),
+        );
     }
     properties.insert("policy_set".to_owned(), serde_json::json!({ "type": "string" }));
     serde_json::json!({

@@ -161,7 +161,8 @@ impl Usage {
             used = used.saturating_sub(*count);
             if used.saturating_add(cost) <= limit {
                 // The slot is in no window any more when SLOTS whole slots follow it.
-                let free_at = slot.saturating_add(SLOTS + 1).saturating_mul(definition.slot_micros());
+                let free_at =
+                    slot.saturating_add(SLOTS + 1).saturating_mul(definition.slot_micros());
                 return Duration::from_micros(free_at.saturating_sub(now));
             }
         }
@@ -191,7 +192,8 @@ mod tests {
     fn exactly_the_limit_is_admitted_at_once() {
         let definition = definition(100, Duration::from_secs(60));
         let mut usage = Usage::default();
-        let admitted = (0..1000).filter(|_| usage.take(&definition, 100, 1, START).is_admitted).count();
+        let admitted =
+            (0..1000).filter(|_| usage.take(&definition, 100, 1, START).is_admitted).count();
         assert_eq!(admitted, 100);
     }
 
@@ -209,7 +211,8 @@ mod tests {
 
     #[test]
     fn an_edit_of_the_window_keeps_what_is_counted() {
-        let (short, long) = (definition(5, Duration::from_secs(7)), definition(5, Duration::from_secs(60)));
+        let (short, long) =
+            (definition(5, Duration::from_secs(7)), definition(5, Duration::from_secs(60)));
         for (before, after) in [(&short, &long), (&long, &short)] {
             let mut usage = Usage::default();
             assert!(usage.take(before, 5, 3, START).is_admitted);

@@ -133,7 +133,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without fields of its own.
     #[must_use]
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self { status, code, detail: detail.into(), headers: Vec::new() }
     }
 

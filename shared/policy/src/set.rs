@@ -276,14 +276,22 @@ impl Set {
                 let holders = credential.api_key.hash.and_then(|hash| self.keys.get(&hash));
                 if holders.is_some_and(|holders| holders.size() > 1) {
                     // Whose it is stays unsaid: it may be another tenant's.
-                    issues.add("/spec/api_key", "key_in_use", "the key is another credential's already; make a new one");
+                    issues.add(
+                        "/spec/api_key",
+                        "key_in_use",
+                        "the key is another credential's already; make a new one",
+                    );
                 }
             }
             Spec::Gateway(gateway) => {
                 let mut seen = HashSet::new();
                 for (i, listener) in gateway.listeners.iter().enumerate() {
                     if !seen.insert(listener.address) {
-                        issues.add(format!("/spec/listeners/{i}/address"), "duplicate_address", "another listener has this address; give each its own");
+                        issues.add(
+                            format!("/spec/listeners/{i}/address"),
+                            "duplicate_address",
+                            "another listener has this address; give each its own",
+                        );
                     }
                 }
             }
@@ -305,7 +313,10 @@ impl Set {
                 issues.add(
                     format!("/spec/policies/{i}/policy_set"),
                     "wrong_place",
-                    format!("`{}` of this set runs before it is known who calls; attach it to the API", policy.name()),
+                    format!(
+                        "`{}` of this set runs before it is known who calls; attach it to the API",
+                        policy.name()
+                    ),
                 );
             }
         }
@@ -317,14 +328,22 @@ impl Set {
         if let Some(first) = users.first() {
             let others = users.len() - 1;
             let more = if others > 0 { format!(" and {others} more") } else { String::new() };
-            issues.add("", "in_use", format!("{id} is needed by {first}{more}; change or delete those first"));
+            issues.add(
+                "",
+                "in_use",
+                format!("{id} is needed by {first}{more}; change or delete those first"),
+            );
         }
     }
 
     fn check_hosts(&self, id: &ResourceId, api: &Api, issues: &mut Issues) {
         if api.hosts.is_empty() {
             if matches!(self.hosts_of(&id.tenant, api), Hosts::These([])) {
-                issues.add("/spec/hosts", "no_host", format!("tenant {} owns no host; give the tenant one first", id.tenant));
+                issues.add(
+                    "/spec/hosts",
+                    "no_host",
+                    format!("tenant {} owns no host; give the tenant one first", id.tenant),
+                );
             }
             return;
         }
@@ -347,7 +366,8 @@ impl Set {
     /// The tenant with the narrowest claim that covers a host; of several with the same claim, which
     /// is a fault of theirs, the first by name.
     fn owner_of(&self, host: &HostPattern) -> Option<&Name> {
-        let owner = |host: &HostPattern| self.claims.get(host)?.iter().map(|tenant| &tenant.name).min();
+        let owner =
+            |host: &HostPattern| self.claims.get(host)?.iter().map(|tenant| &tenant.name).min();
         if let Some(owner) = owner(host) {
             return Some(owner);
         }
@@ -369,7 +389,13 @@ impl Set {
                 claimed.overlaps(host) && tenants.iter().any(|tenant| tenant != id)
             });
             if is_taken {
-                issues.add(at, "host_taken", format!("`{host}` overlaps with another tenant's host; a host belongs to one tenant"));
+                issues.add(
+                    at,
+                    "host_taken",
+                    format!(
+                        "`{host}` overlaps with another tenant's host; a host belongs to one tenant"
+                    ),
+                );
                 continue;
             }
             // What nobody claimed was the default tenant's until now.
@@ -378,7 +404,11 @@ impl Set {
                 host.covers(named).then_some((named, api))
             });
             if let Some((named, api)) = published {
-                issues.add(at, "host_in_use", format!("`{named}` is published by {api}; take it from that API first"));
+                issues.add(
+                    at,
+                    "host_in_use",
+                    format!("`{named}` is published by {api}; take it from that API first"),
+                );
             }
         }
     }
@@ -395,12 +425,16 @@ impl Set {
         }
         let own = tie_keys(api);
         for neighbour in neighbours {
-            let Some(Spec::Api(other)) = self.by_id.get(neighbour).map(|checked| &checked.spec) else {
+            let Some(Spec::Api(other)) = self.by_id.get(neighbour).map(|checked| &checked.spec)
+            else {
                 continue;
             };
             let theirs: HashSet<String> = tie_keys(other).into_iter().map(|(key, _)| key).collect();
             if let Some((_, route)) = own.iter().find(|(key, _)| theirs.contains(key)) {
-                let at = route.map_or_else(|| "/spec/base_path".to_owned(), |i| format!("/spec/routes/{i}/match"));
+                let at = route.map_or_else(
+                    || "/spec/base_path".to_owned(),
+                    |i| format!("/spec/routes/{i}/match"),
+                );
                 issues.add(at, "tied_routes", format!("matches the same calls as {neighbour}; let host, base path, method, path, header or query differ"));
             }
         }

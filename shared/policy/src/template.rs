@@ -42,8 +42,19 @@ enum Variable {
 }
 
 const NAMES: [&str; 13] = [
-    "path.NAME", "query.NAME", "header.NAME", "secret.NAME", "application", "credential", "client.ip",
-    "request.id", "tenant", "api", "route", "method", "host",
+    "path.NAME",
+    "query.NAME",
+    "header.NAME",
+    "secret.NAME",
+    "application",
+    "credential",
+    "client.ip",
+    "request.id",
+    "tenant",
+    "api",
+    "route",
+    "method",
+    "host",
 ];
 
 impl Template {
@@ -67,7 +78,12 @@ impl Template {
                 literal.push('}');
                 rest = after;
             } else {
-                let unpaired = || Rejected::new("invalid_template", "has a brace without its partner; write `{{` or `}}` for a brace itself");
+                let unpaired = || {
+                    Rejected::new(
+                        "invalid_template",
+                        "has a brace without its partner; write `{{` or `}}` for a brace itself",
+                    )
+                };
                 let inner = from.strip_prefix('{').ok_or_else(unpaired)?;
                 let (name, after) = inner.split_once('}').ok_or_else(unpaired)?;
                 if !literal.is_empty() {
@@ -132,7 +148,14 @@ impl Template {
 impl Variable {
     fn parse(name: &str, scope: Scope<'_>) -> Result<Self, Rejected> {
         let unknown = || {
-            Rejected::new("unknown_variable", format!("`{{{}}}` is not a variable; {}", name.escape_debug(), nearest(name, &NAMES)))
+            Rejected::new(
+                "unknown_variable",
+                format!(
+                    "`{{{}}}` is not a variable; {}",
+                    name.escape_debug(),
+                    nearest(name, &NAMES)
+                ),
+            )
         };
         if let Some((family, rest)) = name.split_once('.') {
             return match family {
@@ -141,13 +164,19 @@ impl Variable {
                     if !parameters.contains(&rest) {
                         return Err(Rejected::new(
                             "unknown_variable",
-                            format!("`{{{}}}`: the path here has no such parameter; {}", name.escape_debug(), nearest(rest, parameters)),
+                            format!(
+                                "`{{{}}}`: the path here has no such parameter; {}",
+                                name.escape_debug(),
+                                nearest(rest, parameters)
+                            ),
                         ));
                     }
                     Ok(Self::Path(rest.to_owned()))
                 }
                 "query" if !rest.is_empty() => Ok(Self::Query(rest.to_owned())),
-                "header" => HeaderName::from_bytes(rest.as_bytes()).map(Self::Header).map_err(|_bad| unknown()),
+                "header" => HeaderName::from_bytes(rest.as_bytes())
+                    .map(Self::Header)
+                    .map_err(|_bad| unknown()),
                 "secret" => Name::from_text(rest).map(Self::Secret),
                 "client" if rest == "ip" => Ok(Self::ClientIp),
                 "request" if rest == "id" => Ok(Self::RequestId),
@@ -171,7 +200,9 @@ impl Variable {
             Self::Path(name) => cx.parameters.get(name),
             Self::Query(name) => request.uri().query().and_then(|query| query_value(query, name)),
             Self::Header(name) => request.headers().get(name).and_then(|value| value.to_str().ok()),
-            Self::Secret(name) => cx.ports.secret(&cx.route.tenant, name).map(|secret| secret.expose()),
+            Self::Secret(name) => {
+                cx.ports.secret(&cx.route.tenant, name).map(|secret| secret.expose())
+            }
             Self::Application => cx.identity.as_ref().map(|caller| caller.application.as_str()),
             Self::Credential => cx.identity.as_ref().map(|caller| caller.credential.as_str()),
             Self::ClientIp => Some(&*cx.client.address_text),
@@ -230,6 +261,9 @@ mod tests {
     fn secrets_are_named_as_references() {
         let template = Template::parse("Bearer {secret.token}", SCOPE).unwrap();
         let tenant = Name::default_name();
-        assert_eq!(template.references(&tenant).first().unwrap().to_string(), "Secret default/token");
+        assert_eq!(
+            template.references(&tenant).first().unwrap().to_string(),
+            "Secret default/token"
+        );
     }
 }

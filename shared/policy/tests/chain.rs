@@ -16,7 +16,9 @@ fn level(texts: &[&str]) -> Vec<Shared> {
 
 /// A `headers` policy that adds a mark to request and response.
 fn mark(text: &str) -> Shared {
-    policy(&format!("headers: {{request: {{add: {{x-mark: {text}}}}}, response: {{add: {{x-mark: {text}}}}}}}"))
+    policy(&format!(
+        "headers: {{request: {{add: {{x-mark: {text}}}}}, response: {{add: {{x-mark: {text}}}}}}}"
+    ))
 }
 
 fn marks(request: &http::Request<tollgate_policy::Body>) -> Vec<&str> {
@@ -34,7 +36,8 @@ async fn levels_run_from_the_outermost_in_and_answers_from_the_innermost_out() {
 
 #[test]
 fn phases_come_before_levels_and_writing() {
-    let levels = [level(&["headers: {}", "rate_limit: {limit: 1, window: 1s}"]), level(&["api_key: {}"])];
+    let levels =
+        [level(&["headers: {}", "rate_limit: {limit: 1, window: 1s}"]), level(&["api_key: {}"])];
     let chain = Chain::assemble(levels.iter().map(Vec::as_slice));
     let names: Vec<&str> = chain.policies().iter().map(|policy| policy.name()).collect();
     assert_eq!(names, ["api_key", "rate_limit", "headers"]);
@@ -42,19 +45,31 @@ fn phases_come_before_levels_and_writing() {
 
 #[tokio::test]
 async fn of_what_repeats_the_innermost_runs() {
-    let levels = [level(&["api_key: {}"]), level(&["api_key: {headers: [x-outer]}"]), level(&["api_key: {headers: [x-inner]}"])];
+    let levels = [
+        level(&["api_key: {}"]),
+        level(&["api_key: {headers: [x-outer]}"]),
+        level(&["api_key: {headers: [x-inner]}"]),
+    ];
     let chain = Chain::assemble(levels.iter().map(Vec::as_slice));
     assert_eq!(chain.policies().len(), 1);
     let world = World::default().with_caller("sk-shop-0001", caller("web-shop", "first"));
-    assert!(world.exchange(&chain, request(&[("x-inner", "sk-shop-0001")])).await.refusal.is_none());
-    assert!(world.exchange(&chain, request(&[("x-outer", "sk-shop-0001")])).await.refusal.is_some());
+    assert!(
+        world.exchange(&chain, request(&[("x-inner", "sk-shop-0001")])).await.refusal.is_none()
+    );
+    assert!(
+        world.exchange(&chain, request(&[("x-outer", "sk-shop-0001")])).await.refusal.is_some()
+    );
 }
 
 #[tokio::test]
 async fn an_applications_own_policies_run_after_the_routes_of_their_phase() {
-    let levels = [level(&["api_key: {}", "rate_limit: {limit: 5, window: 1s, name: route}"]), vec![mark("route")]];
+    let levels = [
+        level(&["api_key: {}", "rate_limit: {limit: 5, window: 1s, name: route}"]),
+        vec![mark("route")],
+    ];
     let chain = Chain::assemble(levels.iter().map(Vec::as_slice));
-    let own = [level(&["rate_limit: {limit: 1, window: 1s, name: own}"]), vec![mark("application")]];
+    let own =
+        [level(&["rate_limit: {limit: 1, window: 1s, name: own}"]), vec![mark("application")]];
     let mut caller = caller("web-shop", "first");
     caller.chain = Some(Arc::new(Chain::assemble(own.iter().map(Vec::as_slice))));
     let world = World::default().with_caller("sk-shop-0001", caller);

@@ -105,7 +105,10 @@ fn sets_do_not_hold_sets_and_gateways_hold_none() {
         let text = format!("{{kind: {kind}, name: a, spec: {{policies: [{{policy_set: b}}]}}}}");
         let issues = check(&text).err().unwrap();
         let [issue] = &issues.0[..] else { panic!("{issues}") };
-        assert_eq!((issue.at.as_str(), issue.code.as_str()), ("/spec/policies/0/policy_set", "nested_policy_set"));
+        assert_eq!(
+            (issue.at.as_str(), issue.code.as_str()),
+            ("/spec/policies/0/policy_set", "nested_policy_set")
+        );
     }
 }
 
@@ -129,8 +132,11 @@ spec:
     )
     .ok()
     .unwrap();
-    let references: Vec<String> =
-        checked.references.iter().map(|reference| format!("{} -> {}", reference.at, reference.to)).collect();
+    let references: Vec<String> = checked
+        .references
+        .iter()
+        .map(|reference| format!("{} -> {}", reference.at, reference.to))
+        .collect();
     assert_eq!(
         references,
         [
@@ -148,7 +154,9 @@ spec:
 
 #[test]
 fn a_tenants_sets_and_secrets_are_those_of_the_tenant_itself() {
-    let checked = check("{kind: Tenant, name: shop, spec: {policies: [{policy_set: standard}]}}").ok().unwrap();
+    let checked = check("{kind: Tenant, name: shop, spec: {policies: [{policy_set: standard}]}}")
+        .ok()
+        .unwrap();
     let [reference] = &checked.references[..] else { panic!("one reference") };
     assert_eq!(reference.to.to_string(), "PolicySet shop/standard");
     assert!(matches!(&checked.policies[..], [Item::Set(_)]));

@@ -24,7 +24,8 @@ fn folder(entry: &Entry) -> PathBuf {
 /// The configuration of one policy in a text like `name: {…}`.
 fn config(entry: &Entry, text: &str) -> Value {
     let value = yaml(text);
-    let config = value.get(entry.name).unwrap_or_else(|| panic!("not about {}: {text}", entry.name));
+    let config =
+        value.get(entry.name).unwrap_or_else(|| panic!("not about {}: {text}", entry.name));
     if config.is_null() { json!({}) } else { config.clone() }
 }
 
@@ -55,8 +56,12 @@ fn every_folder_is_registered_under_its_own_name() {
 fn every_manual_has_examples_and_all_of_them_compile() {
     for entry in CATALOG {
         assert!(entry.manual.starts_with(&format!("# {}\n", entry.name)), "{}", entry.name);
-        let examples: Vec<&str> =
-            entry.manual.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        let examples: Vec<&str> = entry
+            .manual
+            .split("```yaml\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect();
         assert!(!examples.is_empty(), "{} has no example", entry.name);
         for example in examples {
             let result = compile(entry, &config(entry, example));
@@ -85,7 +90,8 @@ fn what_is_to_be_accepted_is_and_agrees_with_the_schema() {
             let config = config(entry, &fs::read_to_string(&case).unwrap());
             let result = compile(entry, &config);
             assert!(result.is_ok(), "{}: {:?}", case.display(), result.err());
-            let faults: Vec<String> = validator.iter_errors(&config).map(|fault| fault.to_string()).collect();
+            let faults: Vec<String> =
+                validator.iter_errors(&config).map(|fault| fault.to_string()).collect();
             assert!(faults.is_empty(), "{}: {faults:?}", case.display());
         }
     }
@@ -96,7 +102,9 @@ fn what_is_to_be_rejected_is_with_these_issues() {
     for entry in CATALOG {
         for case in cases(&folder(entry).join("testdata/reject")) {
             let config = config(entry, &fs::read_to_string(&case).unwrap());
-            let issues = compile(entry, &config).err().unwrap_or_else(|| panic!("{} is accepted", case.display()));
+            let issues = compile(entry, &config)
+                .err()
+                .unwrap_or_else(|| panic!("{} is accepted", case.display()));
             matches_snapshot(&case, &lines(&issues));
         }
     }
@@ -118,7 +126,10 @@ fn the_operators_format_is_that_of_the_snapshot() {
 fn the_schemas_for_editors_are_those_of_the_code() {
     for kind in Kind::ALL {
         let text = format!("{}\n", serde_json::to_string_pretty(&check::schema(kind)).unwrap());
-        matches_file(&root().join("docs/reference/schemas").join(format!("{}.json", kind.name())), &text);
+        matches_file(
+            &root().join("docs/reference/schemas").join(format!("{}.json", kind.name())),
+            &text,
+        );
     }
 }
 
@@ -133,7 +144,10 @@ fn the_future_of_a_chain_is_small() {
         .iter()
         .map(|entry| fs::read_to_string(&cases(&folder(entry).join("testdata/accept"))[0]).unwrap())
         .collect();
-    assert_eq!(every.iter().map(|text| policy(text).name()).collect::<Vec<_>>().len(), CATALOG.len());
+    assert_eq!(
+        every.iter().map(|text| policy(text).name()).collect::<Vec<_>>().len(),
+        CATALOG.len()
+    );
     let chain = chain(&every.iter().map(String::as_str).collect::<Vec<_>>());
     let world = support::World::default();
     let (mut cx, mut request) = (world.cx(), request(&[]));
@@ -159,7 +173,11 @@ fn reference() -> String {
             tollgate_policy::policy::Repeat::All => "all run",
             tollgate_policy::policy::Repeat::Innermost => "the innermost runs",
         };
-        text.push_str(&format!("| [`{0}`](#{0}) | {1} | {repeat} |\n", entry.name, phase_name(entry.phase)));
+        text.push_str(&format!(
+            "| [`{0}`](#{0}) | {1} | {repeat} |\n",
+            entry.name,
+            phase_name(entry.phase)
+        ));
     }
     for entry in entries {
         text.push('\n');
@@ -216,7 +234,8 @@ fn every_case_is_a_yaml_file() {
     for entry in CATALOG {
         for verdict in ["accept", "reject"] {
             let files = fs::read_dir(folder(entry).join("testdata").join(verdict)).unwrap();
-            let is_case = |path: &Path| path.extension().is_some_and(|end| end == "yaml" || end == "snap");
+            let is_case =
+                |path: &Path| path.extension().is_some_and(|end| end == "yaml" || end == "snap");
             assert!(files.map(Result::unwrap).all(|file| is_case(&file.path())), "{}", entry.name);
         }
     }

@@ -38,7 +38,8 @@ fn write(set: &mut Set, text: &str) -> Vec<String> {
 
 /// Takes a resource out; what is wrong then.
 fn delete(set: &mut Set, kind: Kind, tenant: &str, name: &str) -> Vec<String> {
-    let id = ResourceId::new(kind, Name::from_text(tenant).unwrap(), Name::from_text(name).unwrap());
+    let id =
+        ResourceId::new(kind, Name::from_text(tenant).unwrap(), Name::from_text(name).unwrap());
     set.remove(&id);
     faults(set, &[id])
 }
@@ -46,11 +47,14 @@ fn delete(set: &mut Set, kind: Kind, tenant: &str, name: &str) -> Vec<String> {
 fn faults(set: &Set, touched: &[ResourceId]) -> Vec<String> {
     set.check(touched)
         .iter()
-        .flat_map(|(id, issues)| issues.0.iter().map(move |issue| format!("{id} {} {}", issue.at, issue.code)))
+        .flat_map(|(id, issues)| {
+            issues.0.iter().map(move |issue| format!("{id} {} {}", issue.at, issue.code))
+        })
         .collect()
 }
 
-const UPSTREAM: &str = "{kind: Upstream, name: u, spec: {endpoints: [{url: 'http://127.0.0.1:1'}]}}";
+const UPSTREAM: &str =
+    "{kind: Upstream, name: u, spec: {endpoints: [{url: 'http://127.0.0.1:1'}]}}";
 
 /// An API at a place, with more of its specification.
 fn api(tenant: &str, name: &str, spec: &str) -> String {
@@ -91,7 +95,8 @@ fn what_is_named_must_be_there() {
 #[test]
 fn resources_of_another_tenant_are_not_there() {
     let mut set = set(UPSTREAM);
-    let faults = write(&mut set, "{kind: Api, tenant: shop, name: a, spec: {base_path: /, upstream: u}}");
+    let faults =
+        write(&mut set, "{kind: Api, tenant: shop, name: a, spec: {base_path: /, upstream: u}}");
     assert_eq!(
         faults,
         [
@@ -110,7 +115,9 @@ fn what_is_needed_cannot_be_deleted() {
     assert_eq!(delete(&mut set, Kind::Upstream, "default", "u"), ["Upstream default/u  in_use"]);
     assert_eq!(delete(&mut set, Kind::Tenant, "default", "shop"), ["Tenant default/shop  in_use"]);
     // Deleted together with what needs it, nothing is wrong.
-    let ids = ["a", "b"].map(|name| ResourceId::new(Kind::Api, Name::default_name(), Name::from_text(name).unwrap()));
+    let ids = ["a", "b"].map(|name| {
+        ResourceId::new(Kind::Api, Name::default_name(), Name::from_text(name).unwrap())
+    });
     ids.iter().for_each(|id| set.remove(id));
     assert_eq!(delete(&mut set, Kind::Upstream, "default", "u"), [""; 0]);
 }
@@ -122,7 +129,10 @@ fn a_tenant_publishes_on_its_own_hosts_alone() {
         let mut set = set.clone();
         write(&mut set, &api(tenant, "a", &format!("base_path: /, hosts: [{hosts}]")))
     };
-    assert_eq!(of("shop", "api.shop.test, '*.shop.test', '*.eu.shop.test', a.b.shop.test"), [""; 0]);
+    assert_eq!(
+        of("shop", "api.shop.test, '*.shop.test', '*.eu.shop.test', a.b.shop.test"),
+        [""; 0]
+    );
     assert_eq!(of("shop", "shop.test"), ["Api shop/a /spec/hosts/0 foreign_host"]);
     assert_eq!(of("shop", "api.shop.test, bank.test"), ["Api shop/a /spec/hosts/1 foreign_host"]);
     assert_eq!(of("bank", "'*.bank.test'"), ["Api bank/a /spec/hosts/0 foreign_host"]);
@@ -137,7 +147,11 @@ fn an_api_without_hosts_follows_those_of_its_tenant() {
     let mut set = tenants();
     assert_eq!(write(&mut set, &api("shop", "a", "base_path: /a")), [""; 0]);
     let hosts = |set: &Set| {
-        let id = ResourceId::new(Kind::Api, Name::from_text("shop").unwrap(), Name::from_text("a").unwrap());
+        let id = ResourceId::new(
+            Kind::Api,
+            Name::from_text("shop").unwrap(),
+            Name::from_text("a").unwrap(),
+        );
         let tollgate_model::Spec::Api(api) = &set.get(&id).unwrap().spec else { panic!("an API") };
         match set.hosts_of(&id.tenant, api) {
             Hosts::Any => vec!["any".to_owned()],
@@ -163,8 +177,27 @@ fn an_api_without_hosts_follows_those_of_its_tenant() {
 fn apis_that_would_answer_the_same_calls_are_refused_with_the_other_named() {
     let mut set = set(UPSTREAM);
     let routes = |routes: &str| format!("base_path: /o, hosts: [a.test], routes: [{routes}]");
-    assert_eq!(write(&mut set, &api("default", "a", &routes("{name: r, match: {methods: [GET, PUT], path: '/x/{id}'}}"))), [""; 0]);
-    let tied = write(&mut set, &api("default", "b", &routes("{name: s, match: {path: /y}}, {name: r, match: {methods: [PUT], path: '/x/{other}'}}")));
+    assert_eq!(
+        write(
+            &mut set,
+            &api(
+                "default",
+                "a",
+                &routes("{name: r, match: {methods: [GET, PUT], path: '/x/{id}'}}")
+            )
+        ),
+        [""; 0]
+    );
+    let tied = write(
+        &mut set,
+        &api(
+            "default",
+            "b",
+            &routes(
+                "{name: s, match: {path: /y}}, {name: r, match: {methods: [PUT], path: '/x/{other}'}}",
+            ),
+        ),
+    );
     assert_eq!(tied, ["Api default/b /spec/routes/1/match tied_routes"]);
     for apart in [
         "{name: r, match: {methods: [POST], path: '/x/{id}'}}",
@@ -189,7 +222,11 @@ fn two_tenants_cannot_own_hosts_that_overlap() {
         ("'*.bank.test'", vec![]),
     ] {
         let mut set = tenants();
-        assert_eq!(write(&mut set, &format!("{{kind: Tenant, name: new, spec: {{hosts: [{host}]}}}}")), expected, "{host}");
+        assert_eq!(
+            write(&mut set, &format!("{{kind: Tenant, name: new, spec: {{hosts: [{host}]}}}}")),
+            expected,
+            "{host}"
+        );
     }
 }
 
@@ -200,14 +237,20 @@ fn a_claim_that_was_another_tenants_is_free_when_that_one_is_gone() {
     delete(&mut set, Kind::Upstream, "bank", "u");
     delete(&mut set, Kind::Tenant, "default", "bank");
     assert_eq!(write(&mut set, "{kind: Tenant, name: new, spec: {hosts: [bank.test]}}"), [""; 0]);
-    write(&mut set, "{kind: Upstream, tenant: new, name: u, spec: {endpoints: [{url: 'http://127.0.0.1:1'}]}}");
+    write(
+        &mut set,
+        "{kind: Upstream, tenant: new, name: u, spec: {endpoints: [{url: 'http://127.0.0.1:1'}]}}",
+    );
     assert_eq!(write(&mut set, &api("new", "a", "base_path: /, hosts: [bank.test]")), [""; 0]);
 }
 
 #[test]
 fn a_host_that_is_published_cannot_be_claimed_by_another_tenant() {
     let mut set = tenants();
-    assert_eq!(write(&mut set, &api("default", "a", "base_path: /, hosts: [api.free.test]")), [""; 0]);
+    assert_eq!(
+        write(&mut set, &api("default", "a", "base_path: /, hosts: [api.free.test]")),
+        [""; 0]
+    );
     assert_eq!(
         write(&mut set, "{kind: Tenant, name: new, spec: {hosts: ['*.free.test']}}"),
         ["Tenant default/new /spec/hosts/0 host_in_use"]
@@ -228,22 +271,27 @@ fn a_tenant_cannot_give_up_a_host_that_it_publishes_on() {
 fn a_key_is_one_credentials() {
     let mut set = set("{kind: Application, name: app, spec: {}}");
     let key = |name: &str, hash: &str| {
-        format!("{{kind: Credential, name: {name}, spec: {{application: app, api_key: {{hash: '{}'}}}}}}", hash.repeat(32))
+        format!(
+            "{{kind: Credential, name: {name}, spec: {{application: app, api_key: {{hash: '{}'}}}}}}",
+            hash.repeat(32)
+        )
     };
     assert_eq!(write(&mut set, &key("one", "a1")), [""; 0]);
     assert_eq!(write(&mut set, &key("two", "b2")), [""; 0]);
-    assert_eq!(write(&mut set, &key("two", "a1")), ["Credential default/two /spec/api_key key_in_use"]);
+    assert_eq!(
+        write(&mut set, &key("two", "a1")),
+        ["Credential default/two /spec/api_key key_in_use"]
+    );
     delete(&mut set, Kind::Credential, "default", "one");
     assert_eq!(write(&mut set, &key("two", "a1")), [""; 0]);
 }
 
 #[test]
 fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
-    let mut set = set(
-        "{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}
+    let mut set =
+        set("{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}
 ---
-{kind: Application, name: app, spec: {policies: [{policy_set: s}]}}",
-    );
+{kind: Application, name: app, spec: {policies: [{policy_set: s}]}}");
     assert_eq!(
         write(&mut set, "{kind: PolicySet, name: s, spec: {policies: [{api_key: {}}]}}"),
         ["Application default/app /spec/policies/0/policy_set wrong_place"]
@@ -254,7 +302,10 @@ fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
 fn listeners_of_a_gateway_have_addresses_of_their_own() {
     let mut set = Set::default();
     let text = "{kind: Gateway, name: g, spec: {listeners: [{name: a, address: '0.0.0.0:81'}, {name: b, address: '0.0.0.0:81'}]}}";
-    assert_eq!(write(&mut set, text), ["Gateway default/g /spec/listeners/1/address duplicate_address"]);
+    assert_eq!(
+        write(&mut set, text),
+        ["Gateway default/g /spec/listeners/1/address duplicate_address"]
+    );
 }
 
 #[test]
@@ -272,16 +323,32 @@ fn resource() -> impl Strategy<Value = String> {
     let tenant = prop_oneof![Just("default"), Just("t1"), Just("t2")];
     let name = prop_oneof![Just("a"), Just("b")];
     let host = prop_oneof![
-        Just(""), Just("x.test"), Just("'*.x.test'"), Just("a.x.test"), Just("y.test"), Just("x.test, y.test"),
+        Just(""),
+        Just("x.test"),
+        Just("'*.x.test'"),
+        Just("a.x.test"),
+        Just("y.test"),
+        Just("x.test, y.test"),
     ];
     let hosts_of_tenant = prop_oneof![
-        Just(""), Just("x.test"), Just("'*.x.test'"), Just("a.x.test"), Just("y.test"), Just("'*.test'"),
+        Just(""),
+        Just("x.test"),
+        Just("'*.x.test'"),
+        Just("a.x.test"),
+        Just("y.test"),
+        Just("'*.test'"),
     ];
     let path = prop_oneof![Just("/"), Just("/p")];
     let routes = prop_oneof![
-        Just(""), Just("{name: r, match: {path: /r}}"), Just("{name: r, match: {methods: [GET], path: /r}}"),
+        Just(""),
+        Just("{name: r, match: {path: /r}}"),
+        Just("{name: r, match: {methods: [GET], path: /r}}"),
     ];
-    let policies = prop_oneof![Just(""), Just("{policy_set: a}"), Just("{rate_limit: {limit: 1, window: 1s}}")];
+    let policies = prop_oneof![
+        Just(""),
+        Just("{policy_set: a}"),
+        Just("{rate_limit: {limit: 1, window: 1s}}")
+    ];
     let of_set = prop_oneof![Just("{api_key: {}}"), Just("{headers: {}}")];
     let hash = prop_oneof![Just("a1"), Just("b2")];
     let name_of_tenant = prop_oneof![Just("t1"), Just("t2")];
@@ -313,7 +380,10 @@ fn resource() -> impl Strategy<Value = String> {
 /// A resource, and whether it is written or taken out.
 fn changes() -> impl Strategy<Value = Vec<(Arc<Checked>, bool)>> {
     let change = (resource(), prop::bool::weighted(0.7));
-    prop::collection::vec(change.prop_map(|(text, is_written)| (read(&text).remove(0), is_written)), 1..40)
+    prop::collection::vec(
+        change.prop_map(|(text, is_written)| (read(&text).remove(0), is_written)),
+        1..40,
+    )
 }
 
 fn apply(set: &mut Set, change: &(Arc<Checked>, bool)) {

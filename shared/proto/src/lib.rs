@@ -5,7 +5,10 @@
 
 /// Version 1 of the wire.
 #[expect(missing_docs, clippy::all, clippy::restriction, clippy::pedantic, reason = "generated")]
-#[cfg_attr(any(feature = "client", feature = "server"), expect(unused_qualifications, reason = "generated"))]
+#[cfg_attr(
+    any(feature = "client", feature = "server"),
+    expect(unused_qualifications, reason = "generated")
+)]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/tollgate.v1.rs"));
 }

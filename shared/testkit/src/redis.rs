@@ -111,7 +111,10 @@ impl Redis {
     /// Where it does not start.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new("sh");
-        command.args(["-c", WATCHDOG, "tollgate-test-redis"]).arg(&self.folder).arg(self.port.to_string());
+        command
+            .args(["-c", WATCHDOG, "tollgate-test-redis"])
+            .arg(&self.folder)
+            .arg(self.port.to_string());
         // A group of its own: what is sent to the tests' group must not reach the one who cleans up.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut watchdog = command.spawn().context("start sh")?;
@@ -124,12 +127,17 @@ impl Redis {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             // Another server may have the port.
-            let is_it = self.command("INFO server").is_ok_and(|info| info.contains(&format!("process_id:{server_id}\r")));
+            let is_it = self
+                .command("INFO server")
+                .is_ok_and(|info| info.contains(&format!("process_id:{server_id}\r")));
             if is_it {
                 return Ok(());
             }
             let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            if Instant::now() > deadline || log.contains("not found") || log.contains("already in use") {
+            if Instant::now() > deadline
+                || log.contains("not found")
+                || log.contains("already in use")
+            {
                 self.kill()?;
                 bail!("Redis did not start; is redis-server installed (scripts/setup)?\n{log}");
             }
@@ -144,7 +152,8 @@ impl Redis {
     /// Where the server does not answer, or with an error.
     pub fn command(&self, words: &str) -> anyhow::Result<String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT).context("connect to Redis")?;
+        let mut stream =
+            TcpStream::connect_timeout(&address, ANSWER_LIMIT).context("connect to Redis")?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.write_all(format!("{words}\r\n").as_bytes())?;
         let mut reader = BufReader::new(stream);
@@ -236,7 +245,9 @@ impl Redis {
     fn signal(&self, name: &str) -> anyhow::Result<()> {
         let running = self.running.as_ref().context("Redis does not run")?;
         let server_id = running.server_id.to_string();
-        let status = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &server_id]).status()?;
+        let status = Command::new("sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &server_id])
+            .status()?;
         if !status.success() {
             bail!("kill -s {name} {server_id} ended with {status}");
         }

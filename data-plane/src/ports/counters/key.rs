@@ -119,7 +119,13 @@ mod tests {
             on_failure: OnFailure::Open,
         };
         let tenant = Name::from_text(tenant).unwrap();
-        look(&Take { definition: &definition, tenant: &tenant, subject, cost: 1, now_unix_micros: 0 })
+        look(&Take {
+            definition: &definition,
+            tenant: &tenant,
+            subject,
+            cost: 1,
+            now_unix_micros: 0,
+        })
     }
 
     #[test]

@@ -106,14 +106,16 @@ mod tests {
     fn take(memory: &Memory, keys: &Keys, subject: &str, now_unix_micros: u64) -> Decision {
         let definition = definition();
         let tenant = Name::default_name();
-        let take = Take { definition: &definition, tenant: &tenant, subject, cost: 1, now_unix_micros };
+        let take =
+            Take { definition: &definition, tenant: &tenant, subject, cost: 1, now_unix_micros };
         memory.take(keys.key(&take), &take, definition.limit)
     }
 
     #[test]
     fn subjects_are_counted_apart() {
         let (memory, keys) = (Memory::default(), Keys::default());
-        let admitted = |subject| (0..9).filter(|_| take(&memory, &keys, subject, START).is_admitted).count();
+        let admitted =
+            |subject| (0..9).filter(|_| take(&memory, &keys, subject, START).is_admitted).count();
         assert_eq!((admitted("a"), admitted("b")), (3, 3));
     }
 

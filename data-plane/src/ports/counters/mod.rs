@@ -261,7 +261,8 @@ impl NodeCounters {
             OnFailure::LocalShare => {
                 // A refusal that is still remembered is more than this node knows by itself.
                 let now_ms = shared.clock.now();
-                let denied = |subject: &Arc<Subject>| subject.denial(take.definition, take.cost, now_ms);
+                let denied =
+                    |subject: &Arc<Subject>| subject.denial(take.definition, take.cost, now_ms);
                 if let Some(Some(decision)) = shared.subjects.with(key, denied) {
                     return decision;
                 }

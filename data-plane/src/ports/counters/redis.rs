@@ -152,7 +152,9 @@ impl Redis {
                     is_reported = true;
                 }
                 Err(_elapsed) if !is_reported => {
-                    tracing::warn!("redis does not answer; every limit does as its `on_failure` says");
+                    tracing::warn!(
+                        "redis does not answer; every limit does as its `on_failure` says"
+                    );
                     is_reported = true;
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -168,7 +170,9 @@ impl Redis {
                     .set_connection_timeout(Some(CONNECT_LIMIT))
                     .set_response_timeout(Some(CONNECT_LIMIT))
                     .set_pipeline_buffer_size(PENDING);
-                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
+                Connection::Single(
+                    client.get_multiplexed_async_connection_with_config(&config).await?,
+                )
             }
             Target::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         };
@@ -205,7 +209,9 @@ impl Redis {
 
 impl Target {
     fn parse(address: &str) -> RedisResult<Self> {
-        for (scheme, scheme_of_node) in [("redis-cluster://", "redis://"), ("rediss-cluster://", "rediss://")] {
+        for (scheme, scheme_of_node) in
+            [("redis-cluster://", "redis://"), ("rediss-cluster://", "rediss://")]
+        {
             let Some(rest) = address.strip_prefix(scheme) else { continue };
             let (user, nodes) = rest.rsplit_once('@').map_or(("", rest), |(_, nodes)| {
                 rest.split_at_checked(rest.len() - nodes.len()).unwrap_or(("", rest))
@@ -270,7 +276,14 @@ mod tests {
 
     #[test]
     fn a_wrong_address_is_refused_and_not_shown() {
-        for address in ["", "127.0.0.1:6379", "http://secret@a", "redis://", "redis-cluster://", "redis-cluster://a:x"] {
+        for address in [
+            "",
+            "127.0.0.1:6379",
+            "http://secret@a",
+            "redis://",
+            "redis-cluster://",
+            "redis-cluster://a:x",
+        ] {
             let Err(error) = Redis::open(address, DEADLINE) else { panic!("{address}") };
             assert!(!error.to_string().contains("secret"));
         }

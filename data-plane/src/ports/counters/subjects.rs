@@ -52,7 +52,9 @@ impl Subjects {
 
     /// How many are known.
     pub(super) fn len(&self) -> usize {
-        let len = |shard: &RwLock<Shard>| shard.read().unwrap_or_else(PoisonError::into_inner).subjects.len();
+        let len = |shard: &RwLock<Shard>| {
+            shard.read().unwrap_or_else(PoisonError::into_inner).subjects.len()
+        };
         self.shards.iter().map(len).sum()
     }
 }
@@ -66,7 +68,8 @@ impl Shard {
         if len < FEW.max(self.kept.saturating_mul(2)) && len < MOST_IN_SHARD {
             return;
         }
-        self.subjects.retain(|_, subject| !subject.is_idle(now_ms) || Arc::strong_count(subject) > 1);
+        self.subjects
+            .retain(|_, subject| !subject.is_idle(now_ms) || Arc::strong_count(subject) > 1);
         if self.subjects.len() >= MOST_IN_SHARD {
             let mut to_go = MOST_IN_SHARD / 8;
             self.subjects.retain(|_, _| {

@@ -69,8 +69,11 @@ fn the_script_does_what_the_model_does() {
         let (mut model, mut now) = (Model::default(), START);
         for step in steps {
             now += step.micros;
-            let give_back: Vec<(u64, u64)> =
-                step.give_back.iter().map(|(ago, count)| (now / step.slot_micros - ago, *count)).collect();
+            let give_back: Vec<(u64, u64)> = step
+                .give_back
+                .iter()
+                .map(|(ago, count)| (now / step.slot_micros - ago, *count))
+                .collect();
             let call = Call {
                 key: &key,
                 need: step.need,

@@ -119,30 +119,29 @@ impl Wire {
     /// Reads a head.
     pub(crate) async fn head(&mut self) -> (u16, u8, HeaderMap) {
         loop {
-            let mut fields = [httparse::EMPTY_HEADER; 128];
-            let mut response = httparse::Response::new(&mut fields);
-            let parsed = response
-                .parse(&self.read)
-                .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.read)));
-            if let httparse::Status::Complete(length) = parsed {
-                let field = |field: &httparse::Header<'_>| {
-                    let name: HeaderName = field.name.parse().unwrap();
-                    (name, HeaderValue::from_bytes(field.value).unwrap())
-                };
-                let mut headers = HeaderMap::new();
-                for (name, value) in response.headers.iter().map(field) {
-                    headers.append(name, value);
-                }
-                let head = (response.code.unwrap(), response.version.unwrap(), headers);
-                self.read.drain(..length);
+            if let Some(head) = self.parse_head() {
                 return head;
             }
-            assert!(
-                self.more().await,
-                "closed within a head: {}",
-                String::from_utf8_lossy(&self.read)
-            );
+            let is_open = self.more().await;
+            assert!(is_open, "closed within a head: {}", String::from_utf8_lossy(&self.read));
         }
+    }
+
+    fn parse_head(&mut self) -> Option<(u16, u8, HeaderMap)> {
+        let mut fields = [httparse::EMPTY_HEADER; 128];
+        let mut response = httparse::Response::new(&mut fields);
+        let parsed = response.parse(&self.read).unwrap_or_else(|error| {
+            panic!("{error}: {}", String::from_utf8_lossy(&self.read));
+        });
+        let httparse::Status::Complete(length) = parsed else { return None };
+        let mut headers = HeaderMap::new();
+        for field in response.headers.iter() {
+            let name: HeaderName = field.name.parse().unwrap();
+            headers.append(name, HeaderValue::from_bytes(field.value).unwrap());
+        }
+        let head = (response.code.unwrap(), response.version.unwrap(), headers);
+        self.read.drain(..length);
+        Some(head)
     }
 
     async fn exactly(&mut self, length: usize) -> (Vec<u8>, bool) {

@@ -143,7 +143,11 @@ pub fn entry(name: &str) -> Option<&'static Entry> {
 fn unknown(name: &str) -> Issues {
     let mut known: Vec<&str> = CATALOG.iter().map(|entry| entry.name).collect();
     known.push("policy_set");
-    Issues::one(Issue::new("", "unknown_policy", format!("`{name}` is not a policy; {}", nearest(name, &known))))
+    Issues::one(Issue::new(
+        "",
+        "unknown_policy",
+        format!("`{name}` is not a policy; {}", nearest(name, &known)),
+    ))
 }
 
 /// A compiled policy, shared by every chain that runs it.

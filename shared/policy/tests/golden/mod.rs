@@ -10,7 +10,8 @@ pub(crate) fn root() -> PathBuf {
 
 /// The YAML files of a folder, in order; at least one.
 pub(crate) fn cases(folder: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut cases: Vec<PathBuf> = files
         .map(|file| file.unwrap().path())
         .filter(|path| path.extension().is_some_and(|end| end == "yaml"))

@@ -99,7 +99,9 @@ impl World {
         let (mut carries, mut cx) = (Carries::default(), self.cx());
         match chain.on_request(&mut cx, &mut request, &mut carries).await {
             Flow::Next(()) => {}
-            Flow::Refuse(refusal) => return Met { refusal: Some(*refusal), ..Met::new(cx.identity, request) },
+            Flow::Refuse(refusal) => {
+                return Met { refusal: Some(*refusal), ..Met::new(cx.identity, request) };
+            }
             Flow::Answer(_) => panic!("no policy answers in the upstream's place"),
         }
         let mut response = Response::new(Body::Empty);
@@ -132,7 +134,13 @@ impl Met {
     /// All values of a field of the response or refusal.
     pub(crate) fn answered(&self, field: &str) -> Vec<&str> {
         match &self.refusal {
-            None => self.response.headers().get_all(field).iter().map(|value| value.to_str().unwrap()).collect(),
+            None => self
+                .response
+                .headers()
+                .get_all(field)
+                .iter()
+                .map(|value| value.to_str().unwrap())
+                .collect(),
             Some(refusal) => refusal
                 .headers
                 .iter()
@@ -217,7 +225,8 @@ impl Counters for CountersDouble {
         let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
         let mut usages = self.usages.borrow_mut();
         let usage = usages.entry(key).or_default();
-        let decision = usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros);
+        let decision =
+            usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros);
         if !self.are_elsewhere {
             return Taken::Now(decision);
         }

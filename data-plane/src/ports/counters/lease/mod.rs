@@ -219,7 +219,12 @@ impl Subject {
                     Ordering::AcqRel,
                     Ordering::Acquire,
                 ) {
-                    Ok(_) => return Spend::Done(self.admitted(rest.permits, now_ms), self.look_ahead(rest, now_ms)),
+                    Ok(_) => {
+                        return Spend::Done(
+                            self.admitted(rest.permits, now_ms),
+                            self.look_ahead(rest, now_ms),
+                        );
+                    }
                     Err(current) => word = current,
                 }
             }
@@ -228,7 +233,12 @@ impl Subject {
     }
 
     /// A refusal that still holds for such a request.
-    pub(super) fn denial(&self, definition: &Definition, cost: u64, now_ms: u64) -> Option<Decision> {
+    pub(super) fn denial(
+        &self,
+        definition: &Definition,
+        cost: u64,
+        now_ms: u64,
+    ) -> Option<Decision> {
         let denial = &self.denial;
         let holds = denial.holds_until_ms.load(Ordering::Acquire) > now_ms
             && denial.cost.load(Ordering::Relaxed) <= cost
@@ -244,7 +254,13 @@ impl Subject {
     }
 
     /// Keeps a refusal by Redis until asking again can help.
-    pub(super) fn deny(&self, definition: &Definition, cost: u64, reply: &Reply, now_ms: u64) -> Decision {
+    pub(super) fn deny(
+        &self,
+        definition: &Definition,
+        cost: u64,
+        reply: &Reply,
+        now_ms: u64,
+    ) -> Decision {
         let denial = &self.denial;
         let reset_ms = ceil_millis(reply.reset);
         // Not in force while its parts do not belong together.
@@ -266,14 +282,17 @@ impl Subject {
     /// Waits for permits, unless there are some by now.
     pub(super) fn enroll(&self, definition: &Definition, cost: u64, now_ms: u64) -> Enrolled {
         let mut ledger = self.ledger();
-        if let Spend::Done(decision, _) | Spend::Denied(decision) = self.spend(definition, cost, now_ms) {
+        if let Spend::Done(decision, _) | Spend::Denied(decision) =
+            self.spend(definition, cost, now_ms)
+        {
             return Enrolled::Spent(decision);
         }
         ledger.definition = Some(definition.clone());
         let (answer, receiver) = oneshot::channel();
         let is_first = ledger.waiters.is_empty();
         ledger.waiters.push_back(Waiter { cost, answer });
-        let refill = if is_first && !ledger.is_under_way { Refill::IsNeeded } else { Refill::WillCome };
+        let refill =
+            if is_first && !ledger.is_under_way { Refill::IsNeeded } else { Refill::WillCome };
         Enrolled::Waits(receiver, refill)
     }
 
@@ -291,7 +310,8 @@ impl Subject {
         }
         // A request that went away, by its own limit or its client's, needs nothing any more.
         ledger.waiters.retain(|waiter| !waiter.answer.is_closed());
-        let need = ledger.waiters.iter().fold(0, |sum: u64, waiter| sum.saturating_add(waiter.cost));
+        let need =
+            ledger.waiters.iter().fold(0, |sum: u64, waiter| sum.saturating_add(waiter.cost));
         let want = match reason {
             Reason::Demand => ledger.demand(&definition, need, block, now_ms),
             Reason::Sweep | Reason::Release => need,
@@ -405,7 +425,9 @@ impl Subject {
         Decision {
             is_admitted: true,
             remaining: self.left_in_redis.load(Ordering::Relaxed).saturating_add(permits),
-            reset: Duration::from_millis(self.resets_at_ms.load(Ordering::Relaxed).saturating_sub(now_ms)),
+            reset: Duration::from_millis(
+                self.resets_at_ms.load(Ordering::Relaxed).saturating_sub(now_ms),
+            ),
         }
     }
 
@@ -414,7 +436,11 @@ impl Subject {
         // Near the limit (no low water) the block's end is waited for, too.
         let is_due = low_water > 0
             && (rest.permits <= low_water || rest.ends_at_ms <= now_ms.saturating_add(LEAD_MS));
-        if is_due && !self.is_queued.swap(true, Ordering::AcqRel) { NextBlock::IsDue } else { NextBlock::CanWait }
+        if is_due && !self.is_queued.swap(true, Ordering::AcqRel) {
+            NextBlock::IsDue
+        } else {
+            NextBlock::CanWait
+        }
     }
 
     /// Takes the whole block away from who spends, to give it back.
@@ -457,7 +483,8 @@ impl Ledger {
         let elapsed_ms = now_ms.saturating_sub(self.settled_at_ms).max(SHORTEST_MEASURE_MS);
         let rate = spent.saturating_mul(horizon_ms(definition.slot_micros())) / elapsed_ms;
         let most = self.wanted.saturating_add(need).saturating_mul(4).min(LARGEST_BLOCK);
-        let held = if block.ends_at_ms > now_ms.saturating_add(LEAD_MS) { block.permits } else { 0 };
+        let held =
+            if block.ends_at_ms > now_ms.saturating_add(LEAD_MS) { block.permits } else { 0 };
         rate.min(most).saturating_sub(held).max(need)
     }
 }

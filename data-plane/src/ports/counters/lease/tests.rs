@@ -29,7 +29,11 @@ fn reply(granted: u64, left: u64) -> Reply {
     Reply { granted, left, reset: Duration::from_secs(20), slot: 100, slot_left: SLOT / 2 }
 }
 
-fn waits(subject: &Subject, cost: u64, now_ms: u64) -> (oneshot::Receiver<Option<Decision>>, Refill) {
+fn waits(
+    subject: &Subject,
+    cost: u64,
+    now_ms: u64,
+) -> (oneshot::Receiver<Option<Decision>>, Refill) {
     match subject.enroll(&definition(100), cost, now_ms) {
         Enrolled::Waits(receiver, refill) => (receiver, refill),
         Enrolled::Spent(decision) => panic!("{decision:?}"),
@@ -114,7 +118,9 @@ fn where_nothing_is_left_all_who_wait_are_refused_and_the_next_is_at_once() {
     subject.settle(&plan, &reply(0, 0), 1);
     let refused = receiver.try_recv().unwrap().unwrap();
     assert_eq!((refused.is_admitted, refused.reset), (false, Duration::from_secs(20)));
-    let Spend::Denied(again) = subject.spend(&definition(100), 1, 500) else { panic!("not remembered") };
+    let Spend::Denied(again) = subject.spend(&definition(100), 1, 500) else {
+        panic!("not remembered")
+    };
     assert!(!again.is_admitted && again.reset > Duration::from_secs(19), "{again:?}");
     // Other nodes may have given permits back.
     assert!(matches!(subject.spend(&definition(100), 1, 1 + LONGEST_DENIAL_MS), Spend::Nothing));
@@ -213,7 +219,10 @@ fn near_the_limit_nothing_is_asked_for_ahead() {
     plan.want = 100;
     subject.settle(&plan, &reply(20, 100), 1);
     for _ in 0..19 {
-        assert!(matches!(subject.spend(&definition(100), 1, 2), Spend::Done(_, NextBlock::CanWait)));
+        assert!(matches!(
+            subject.spend(&definition(100), 1, 2),
+            Spend::Done(_, NextBlock::CanWait)
+        ));
     }
 }
 
@@ -265,13 +274,24 @@ struct Node {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Request { node: usize, count: u64 },
+    Request {
+        node: usize,
+        count: u64,
+    },
     /// Redis works on the call of a node.
-    Redis { node: usize },
+    Redis {
+        node: usize,
+    },
     /// The answer reaches the node.
-    Answer { node: usize },
-    Sweep { node: usize },
-    Time { micros: u64 },
+    Answer {
+        node: usize,
+    },
+    Sweep {
+        node: usize,
+    },
+    Time {
+        micros: u64,
+    },
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {

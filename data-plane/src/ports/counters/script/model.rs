@@ -53,8 +53,11 @@ impl Model {
     }
 
     fn reset(&self, call: &Call<'_>, used: u64, granted: u64, now: u64) -> Duration {
-        let (ask, bound) =
-            if granted < call.need { (call.fewest.max(1), call.limit) } else { (1, used + granted) };
+        let (ask, bound) = if granted < call.need {
+            (call.fewest.max(1), call.limit)
+        } else {
+            (1, used + granted)
+        };
         let mut sum = used + granted;
         for (slot, count) in &self.counts {
             sum -= count;

@@ -55,7 +55,11 @@ impl Policy for ApiKey {
         };
         let mut issues = Issues::default();
         if headers.is_empty() {
-            issues.add("/headers", "invalid_count", "is empty; name a header field, or leave `headers` out");
+            issues.add(
+                "/headers",
+                "invalid_count",
+                "is empty; name a header field, or leave `headers` out",
+            );
         }
         issues.into_result(Self { headers, is_optional: config.optional })
     }

@@ -25,7 +25,8 @@ async fn a_key_in_any_of_the_known_fields_tells_who_calls() {
 #[tokio::test]
 async fn the_first_field_that_holds_a_key_counts() {
     let chain = chain(&["api_key: {}"]);
-    let met = world().exchange(&chain, request(&[("x-api-key", "wrong-key"), ("api-key", KEY)])).await;
+    let met =
+        world().exchange(&chain, request(&[("x-api-key", "wrong-key"), ("api-key", KEY)])).await;
     assert_eq!(met.refused(), Some((401, "unauthenticated")));
     let met = world().exchange(&chain, request(&[("x-api-key", KEY), ("api-key", "other")])).await;
     assert_eq!((met.refused(), met.sent("api-key")), (None, Some("other")));
@@ -36,7 +37,10 @@ async fn a_key_that_is_sent_twice_goes_upstream_in_neither_field() {
     let chain = chain(&["api_key: {}"]);
     let fields = [("authorization", "Bearer sk-shop-0001"), ("x-api-key", "a"), ("x-api-key", KEY)];
     let met = world().exchange(&chain, request(&fields)).await;
-    assert_eq!((met.refused(), met.sent("authorization"), met.sent("x-api-key")), (None, None, None));
+    assert_eq!(
+        (met.refused(), met.sent("authorization"), met.sent("x-api-key")),
+        (None, None, None)
+    );
 }
 
 #[tokio::test]
@@ -50,7 +54,9 @@ async fn authorization_of_another_scheme_is_the_upstreams() {
 #[tokio::test]
 async fn a_call_without_a_key_is_refused_and_told_how_to_send_one() {
     let chain = chain(&["api_key: {}"]);
-    for fields in [&[][..], &[("x-api-key", "")], &[("x-api-key", "  ")], &[("authorization", "Bearer ")]] {
+    for fields in
+        [&[][..], &[("x-api-key", "")], &[("x-api-key", "  ")], &[("authorization", "Bearer ")]]
+    {
         let met = world().exchange(&chain, request(fields)).await;
         assert_eq!(met.refused(), Some((401, "unauthenticated")), "{fields:?}");
         assert_eq!(met.answered("www-authenticate"), ["Bearer"]);
@@ -89,8 +95,12 @@ async fn a_key_that_is_switched_off_is_refused() {
 #[tokio::test]
 async fn named_fields_are_looked_at_alone() {
     let chain = chain(&["api_key: {headers: [x-shop-key]}"]);
-    let met = world().exchange(&chain, request(&[("x-shop-key", KEY), ("x-api-key", "other")])).await;
-    assert_eq!((met.refused(), met.sent("x-shop-key"), met.sent("x-api-key")), (None, None, Some("other")));
+    let met =
+        world().exchange(&chain, request(&[("x-shop-key", KEY), ("x-api-key", "other")])).await;
+    assert_eq!(
+        (met.refused(), met.sent("x-shop-key"), met.sent("x-api-key")),
+        (None, None, Some("other"))
+    );
     let met = world().exchange(&chain, request(&[("x-api-key", KEY)])).await;
     assert_eq!(met.refused(), Some((401, "unauthenticated")));
 }

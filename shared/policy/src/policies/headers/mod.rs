@@ -90,11 +90,12 @@ impl Policy for Headers {
 
     fn references(&self, tenant: &Name) -> Vec<ResourceId> {
         let writes = self.request.write.iter().chain(&self.response.write);
-        writes.flat_map(|write| match &write.value {
-            Value::Template(template) => template.references(tenant),
-            Value::Constant(_) => Vec::new(),
-        })
-        .collect()
+        writes
+            .flat_map(|write| match &write.value {
+                Value::Template(template) => template.references(tenant),
+                Value::Constant(_) => Vec::new(),
+            })
+            .collect()
     }
 
     fn on_request(
@@ -103,8 +104,16 @@ impl Policy for Headers {
         request: &mut Request<Body>,
     ) -> impl Future<Output = Flow<Self::Carry>> {
         // Rendered before the request changes, so that the order of the edits does not matter.
-        let carry = if self.response.has_templates() { self.response.render(cx, request) } else { Box::default() };
-        let rendered = if self.request.has_templates() { self.request.render(cx, request) } else { Box::default() };
+        let carry = if self.response.has_templates() {
+            self.response.render(cx, request)
+        } else {
+            Box::default()
+        };
+        let rendered = if self.request.has_templates() {
+            self.request.render(cx, request)
+        } else {
+            Box::default()
+        };
         self.request.apply(request.headers_mut(), &rendered);
         std::future::ready(Flow::Next(carry))
     }
@@ -157,14 +166,25 @@ impl Compiled {
 
 /// Fields of one hop or of the message's framing: Tollgate's own to write.
 const RESERVED: [&str; 9] = [
-    "connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade",
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 fn compile_edits(edits: Edits, at: &str, scope: Scope<'_>, issues: &mut Issues) -> Compiled {
     let check_name = |name: &FieldName, place: String, issues: &mut Issues| {
         if RESERVED.contains(&name.as_str()) {
-            issues.add(place, "reserved_header", format!("`{}` belongs to the connection; it cannot be changed", name.as_str()));
+            issues.add(
+                place,
+                "reserved_header",
+                format!("`{}` belongs to the connection; it cannot be changed", name.as_str()),
+            );
         }
     };
     for (i, name) in edits.remove.iter().enumerate() {
@@ -187,16 +207,18 @@ fn compile_edits(edits: Edits, at: &str, scope: Scope<'_>, issues: &mut Issues) 
     }
 }
 
-fn compile_value(
-    text: &str,
-    scope: Scope<'_>,
-) -> Result<Value, tollgate_model::parse::Rejected> {
+fn compile_value(text: &str, scope: Scope<'_>) -> Result<Value, tollgate_model::parse::Rejected> {
     let template = Template::parse(text, scope)?;
     match template.as_constant() {
         None => Ok(Value::Template(template)),
-        Some(constant) => HeaderValue::from_str(constant).map(Value::Constant).map_err(|_not_visible| {
-            tollgate_model::parse::Rejected::new("invalid_header_value", "has characters that cannot stand in a header field")
-        }),
+        Some(constant) => {
+            HeaderValue::from_str(constant).map(Value::Constant).map_err(|_not_visible| {
+                tollgate_model::parse::Rejected::new(
+                    "invalid_header_value",
+                    "has characters that cannot stand in a header field",
+                )
+            })
+        }
     }
 }
 

@@ -60,7 +60,11 @@ impl Deserr<Issues> for Permits {
     ) -> Result<Self, Issues> {
         match u64::deserialize_from_value(value, location)? {
             permits @ 1..=1_000_000_000 => Ok(Self(permits)),
-            _ => Err(Issues::one(Issue::new(pointer(location), "out_of_range", "give a limit from 1 to 1,000,000,000"))),
+            _ => Err(Issues::one(Issue::new(
+                pointer(location),
+                "out_of_range",
+                "give a limit from 1 to 1,000,000,000",
+            ))),
         }
     }
 }
@@ -78,7 +82,11 @@ impl Deserr<Issues> for Window {
         if (Duration::from_secs(1)..=Duration::from_secs(31 * 86_400)).contains(&window) {
             return Ok(Self(window));
         }
-        Err(Issues::one(Issue::new(pointer(location), "out_of_range", "give a window from 1s to 31d")))
+        Err(Issues::one(Issue::new(
+            pointer(location),
+            "out_of_range",
+            "give a window from 1s to 31d",
+        )))
     }
 }
 
@@ -110,7 +118,11 @@ impl FromText for Subject {
             text if text.contains('{') => Ok(Self::Text(text.to_owned())),
             other => Err(Rejected::new(
                 "unknown_value",
-                format!("`{}` is not something to count by; {}, or a text with variables such as \"{{header.x-user}}\"", other.escape_debug(), nearest(other, &KNOWN)),
+                format!(
+                    "`{}` is not something to count by; {}, or a text with variables such as \"{{header.x-user}}\"",
+                    other.escape_debug(),
+                    nearest(other, &KNOWN)
+                ),
             )),
         }
     }
@@ -276,10 +288,13 @@ impl RateLimit {
         if decision.is_admitted {
             return Flow::Next(decision);
         }
-        let mut refusal =
-            Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests in this window")
-                .with(header::RETRY_AFTER, HeaderValue::from(whole_seconds(decision.reset)))
-                .with(RATELIMIT_POLICY, self.policy_field.clone());
+        let mut refusal = Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many requests in this window",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(whole_seconds(decision.reset)))
+        .with(RATELIMIT_POLICY, self.policy_field.clone());
         if let Some(value) = self.field(decision) {
             refusal = refusal.with(RATELIMIT, value);
         }
@@ -320,12 +335,14 @@ impl By {
     fn subject<'a>(&'a self, cx: &'a Cx<'_>, request: &'a Request<Body>) -> Cow<'a, str> {
         let address = || Cow::Borrowed(&*cx.client.address_text);
         match self {
-            Self::Application => {
-                cx.identity.as_ref().map_or_else(address, |caller| caller.application.as_str().into())
-            }
-            Self::Credential => {
-                cx.identity.as_ref().map_or_else(address, |caller| caller.credential.as_str().into())
-            }
+            Self::Application => cx
+                .identity
+                .as_ref()
+                .map_or_else(address, |caller| caller.application.as_str().into()),
+            Self::Credential => cx
+                .identity
+                .as_ref()
+                .map_or_else(address, |caller| caller.credential.as_str().into()),
             Self::Ip => address(),
             // A limit above the API meets routes of the same name.
             Self::Route => {

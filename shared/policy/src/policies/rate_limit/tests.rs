@@ -43,9 +43,13 @@ async fn who_waits_as_long_as_told_is_admitted() {
 async fn seconds_are_rounded_up() {
     let mut world = World::default();
     for (millis, seconds) in [(0, "0"), (1, "1"), (1_000, "1"), (1_001, "2")] {
-        world.counters.fixed =
-            Some(Decision { is_admitted: false, remaining: 0, reset: Duration::from_millis(millis) });
-        let met = world.exchange(&chain(&["rate_limit: {limit: 1, window: 1s}"]), request(&[])).await;
+        world.counters.fixed = Some(Decision {
+            is_admitted: false,
+            remaining: 0,
+            reset: Duration::from_millis(millis),
+        });
+        let met =
+            world.exchange(&chain(&["rate_limit: {limit: 1, window: 1s}"]), request(&[])).await;
         assert_eq!(met.answered("retry-after"), [seconds]);
         assert_eq!(met.answered("ratelimit"), [format!(r#""default";r=0;t={seconds}"#)]);
     }
@@ -61,7 +65,8 @@ async fn each_kind_of_subject_is_counted_for_itself() {
         ("'{header.x-user}'", "u1"),
         ("'{application}:{query.color}'", "web-shop:red"),
     ] {
-        let world = World { identity: Some(Arc::new(caller("web-shop", "first"))), ..World::default() };
+        let world =
+            World { identity: Some(Arc::new(caller("web-shop", "first"))), ..World::default() };
         let chain = chain(&[&format!("rate_limit: {{limit: 1, window: 1s, by: {by}}}")]);
         world.exchange(&chain, request(&[("x-user", "u1")])).await;
         let subject = format!("Api/default/orders/default default {expected}");
@@ -73,7 +78,12 @@ async fn each_kind_of_subject_is_counted_for_itself() {
 async fn a_call_without_an_identity_counts_for_its_address() {
     for by in ["application", "credential"] {
         let world = World::default();
-        world.exchange(&chain(&[&format!("rate_limit: {{limit: 1, window: 1s, by: {by}}}")]), request(&[])).await;
+        world
+            .exchange(
+                &chain(&[&format!("rate_limit: {{limit: 1, window: 1s, by: {by}}}")]),
+                request(&[]),
+            )
+            .await;
         assert_eq!(world.counters.subjects(), ["Api/default/orders/default default 192.0.2.7"]);
     }
 }
@@ -81,7 +91,8 @@ async fn a_call_without_an_identity_counts_for_its_address() {
 #[tokio::test]
 async fn applications_of_the_same_name_in_two_tenants_are_counted_apart() {
     let chain = chain(&["rate_limit: {limit: 1, window: 1s}"]);
-    let mut world = World { identity: Some(Arc::new(caller("web-shop", "first"))), ..World::default() };
+    let mut world =
+        World { identity: Some(Arc::new(caller("web-shop", "first"))), ..World::default() };
     assert_eq!(world.exchange(&chain, request(&[])).await.refused(), None);
     world.route.tenant = name("other");
     assert_eq!(world.exchange(&chain, request(&[])).await.refused(), None);
@@ -121,7 +132,8 @@ async fn two_limits_both_count_and_both_report() {
 #[test]
 fn an_edit_of_the_numbers_keeps_the_counter() {
     let before = definition_of("rate_limit: {limit: 1, window: 1s, mode: exact}");
-    let after = definition_of("rate_limit: {limit: 9, window: 1h, mode: leased, by: ip, on_failure: open}");
+    let after =
+        definition_of("rate_limit: {limit: 9, window: 1h, mode: leased, by: ip, on_failure: open}");
     assert_eq!(before.id, after.id);
     assert_ne!(before.id, definition_of("rate_limit: {limit: 1, window: 1s, name: other}").id);
 }
