@@ -67,8 +67,7 @@ async fn every_refusal_has_a_record_with_its_reason() {
     for line in ["GET /none", "POST /items", "GET /%00", "HEAD /items"] {
         node.call(line, &[], "").await;
     }
-    let mut records = node.records(5).await;
-    records.sort_by_key(|record| record["time"].as_str().unwrap().to_owned());
+    let records = node.records(5).await;
     let expected = [
         (401, "unauthenticated", "policy", "HTTP/2.0"),
         (404, "no_route", "client", "HTTP/1.1"),

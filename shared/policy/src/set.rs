@@ -399,11 +399,11 @@ impl Set {
                 continue;
             }
             // What nobody claimed was the default tenant's until now.
-            let published = self.hosts.iter().find_map(|(named, apis)| {
-                let api = apis.iter().find(|api| api.tenant != id.name)?;
-                host.covers(named).then_some((named, api))
+            let published = self.hosts.iter().filter(|(named, _)| host.covers(named));
+            let by_others = published.flat_map(|(named, apis)| {
+                apis.iter().filter(|api| api.tenant != id.name).map(move |api| (api, named))
             });
-            if let Some((named, api)) = published {
+            if let Some((api, named)) = by_others.min() {
                 issues.add(
                     at,
                     "host_in_use",

@@ -167,12 +167,14 @@ impl TestNode {
         metrics::open_connections(&self.metrics)
     }
 
-    /// The records, once there are so many of them.
+    /// The records in the order of their calls, once there are so many of them. Each thread writes
+    /// its own when it comes to that.
     pub(crate) async fn records(&self, count: usize) -> Vec<Value> {
         let read = || {
             let text = std::fs::read_to_string(&self.log).unwrap();
-            let lines: Vec<Value> =
+            let mut lines: Vec<Value> =
                 text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            lines.sort_by_key(|line| line["time"].as_str().unwrap().to_owned());
             (lines.len() >= count).then_some(lines)
         };
         eventually(read).await
