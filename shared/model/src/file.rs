@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 4_000_000;
 /// The furthest that a line is indented, dashes of lists included. A block lies further right than
 /// what it is in, so this bounds the depth before the text is read, and with it the stack it takes.
-const MAX_INDENTATION: usize = 512;
+const MAX_INDENTATION: usize = 200;
 
 /// One document of a file, and where its values stand.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub fn documents(text: &str) -> Result<Vec<Located>, Malformed> {
     if let Some(i) = text.as_bytes().split(|byte| *byte == b'\n').position(|line| too_far(&line)) {
         return Err(Malformed {
             line: i + 1,
-            problem: "is indented by more than 512 columns".to_owned(),
+            problem: "is indented by more than 200 columns".to_owned(),
         });
     }
     // Some editors begin a file with a byte-order mark (YAML 1.2.2 §5.2).

@@ -181,7 +181,16 @@ fn kind_name(kind: ValueKind) -> &'static str {
 }
 
 fn kind_names(kinds: &[ValueKind]) -> String {
-    let mut names: Vec<&str> = kinds.iter().map(|kind| kind_name(*kind)).collect();
+    // A place that takes a fraction takes a whole number, one that takes those below zero those above.
+    let wider = |kind: &ValueKind| {
+        let is_whole = matches!(kind, ValueKind::Integer | ValueKind::NegativeInteger);
+        match is_whole {
+            true if kinds.contains(&ValueKind::Float) => ValueKind::Float,
+            true => ValueKind::Integer,
+            false => *kind,
+        }
+    };
+    let mut names: Vec<&str> = kinds.iter().map(|kind| kind_name(wider(kind))).collect();
     names.sort_unstable();
     names.dedup();
     names.join(" or ")

@@ -32,7 +32,8 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// Every fault of the envelope; those of `spec` come from [`Spec::parse`].
+    /// Every fault of the envelope and, where there is one, those of `spec`. Without a fault of the
+    /// envelope those of `spec` are for [`Spec::parse`] to find.
     pub fn parse(value: &Value, default_tenant: &Name) -> Result<Self, Issues> {
         const FIELDS: [&str; 5] = ["kind", "tenant", "name", "labels", "spec"];
         let mut issues = Issues::default();
@@ -75,6 +76,9 @@ impl Document {
                 None
             }
         };
+        if let (false, Some(kind), Some(spec)) = (issues.0.is_empty(), kind, &spec) {
+            issues.0.extend(Spec::parse(kind, spec).err().into_iter().flat_map(|of_spec| of_spec.0));
+        }
         match (kind, tenant, name, spec) {
             (Some(kind), Some(tenant), Some(name), Some(spec)) => {
                 issues.into_result(Self { id: ResourceId::new(kind, tenant, name), labels, spec })

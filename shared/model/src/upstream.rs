@@ -146,6 +146,10 @@ impl FromText for EndpointUrl {
                 format!("`{}` {why}; give {}", text.escape_debug(), Self::EXPECTED),
             )
         };
+        if text.contains('@') {
+            // Not shown, for it may hold a password.
+            return Err(Rejected::new("invalid_url", format!("has a user in it; give {}", Self::EXPECTED)));
+        }
         let uri: http::Uri = text.parse().map_err(|_not_a_uri| refuse("is not a URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
@@ -158,15 +162,14 @@ impl FromText for EndpointUrl {
             _ => return Err(refuse("does not begin with http://")),
         }
         let authority = uri.authority().ok_or_else(|| refuse("has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(refuse("has a user in it"));
-        }
         if uri.path() != "/" || uri.query().is_some() {
             return Err(refuse("has a path or a query"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || authority.port_u16() == Some(0) || authority.as_str().ends_with(':') {
-            return Err(refuse("has no host or no port"));
+        let is_port_written = authority.as_str().len() > authority.host().len();
+        let has_port = authority.port_u16().is_some_and(|port| port > 0);
+        if host.is_empty() || (is_port_written && !has_port) {
+            return Err(refuse("has no host or no port from 1 to 65535"));
         }
         Ok(Self {
             host: Arc::from(host.to_ascii_lowercase()),
