@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "counting allocations takes a global allocator")]
 #![expect(clippy::print_stdout, reason = "a program whose output is a table")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench stops where something is off")]
 #![expect(clippy::as_conversions, reason = "nanoseconds as a fraction")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

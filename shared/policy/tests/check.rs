@@ -1,5 +1,7 @@
 //! One resource: every fault at once, each at its place.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use tollgate_model::file::{describe, documents};
 use tollgate_model::{Document, Issues, Kind, Name};
 use tollgate_policy::check::{self, Checked, Item};
@@ -14,7 +16,7 @@ fn check(text: &str) -> Result<Checked, Issues> {
 fn faults(text: &str) -> String {
     let located = documents(text).unwrap().remove(0);
     let document = Document::parse(&located.value, &Name::default_name()).unwrap();
-    let issues = check::check(&document, 0).err().expect("it is refused");
+    let issues = check::check(&document, 0).err().unwrap();
     let lines: Vec<String> =
         issues.0.iter().map(|issue| describe("orders.yaml", &located, issue)).collect();
     lines.join("\n")

@@ -1,5 +1,7 @@
 //! All resources together: what is wrong on account of a change, and nothing else.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

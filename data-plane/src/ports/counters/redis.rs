@@ -129,37 +129,30 @@ impl Redis {
     }
 
     /// Connects, watches, connects again; never returns.
-    #[expect(clippy::cognitive_complexity, reason = "what the log macros expand to is counted")]
     pub(super) async fn keep(self: Arc<Self>) {
         let mut is_reported = false;
         loop {
             let began = Instant::now();
-            match timeout(CONNECT_LIMIT, self.connect()).await {
+            let reason = match timeout(CONNECT_LIMIT, self.connect()).await {
                 Ok(Ok(connection)) => {
                     self.connection.store(Some(Arc::new(connection.clone())));
                     self.breaker.close();
                     tracing::info!("counters are shared through redis");
                     self.watch(&connection).await;
-                    tracing::warn!("redis is away; every limit does as its `on_failure` says");
-                    is_reported = true;
-                    // What served for a while is tried again at once.
-                    if began.elapsed() > LOOK_EVERY {
-                        continue;
-                    }
+                    is_reported = false;
+                    "it failed or did not answer in time".to_owned()
                 }
-                Ok(Err(error)) if !is_reported => {
-                    tracing::warn!(error = %error, "redis cannot be reached; every limit does as its `on_failure` says");
-                    is_reported = true;
-                }
-                Err(_elapsed) if !is_reported => {
-                    tracing::warn!(
-                        "redis does not answer; every limit does as its `on_failure` says"
-                    );
-                    is_reported = true;
-                }
-                Ok(Err(_)) | Err(_) => {}
+                Ok(Err(error)) => error.to_string(),
+                Err(_elapsed) => "it does not answer".to_owned(),
+            };
+            if !is_reported {
+                report_away(&reason);
+                is_reported = true;
             }
-            sleep(PROBE_EVERY).await;
+            // What served for a while is tried again at once.
+            if began.elapsed() < LOOK_EVERY {
+                sleep(PROBE_EVERY).await;
+            }
         }
     }
 
@@ -249,6 +242,10 @@ impl Connection {
             Self::Cluster(connection) => command.query_async(&mut connection.clone()).await,
         }
     }
+}
+
+fn report_away(reason: &str) {
+    tracing::warn!(reason, "redis is away; every limit does as its `on_failure` says");
 }
 
 fn connection_info(address: &str) -> RedisResult<ConnectionInfo> {

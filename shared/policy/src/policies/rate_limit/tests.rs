@@ -6,10 +6,9 @@ use crate::ports::Decision;
 use crate::support::{World, caller, chain, name, policy, request};
 
 fn definition_of(text: &str) -> crate::limit::Definition {
-    match &*policy(text) {
-        AnyPolicy::RateLimit(limit) => limit.definition().clone(),
-        _ => panic!("{text} is not a rate limit"),
-    }
+    let policy = policy(text);
+    let AnyPolicy::RateLimit(limit) = &*policy else { panic!("{text} is not a rate limit") };
+    limit.definition().clone()
 }
 
 #[tokio::test]
