@@ -1,7 +1,5 @@
 //! A limit that admits without leaving the node allocates nothing: counted, in a program of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is off")]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;

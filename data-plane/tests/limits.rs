@@ -3,7 +3,11 @@
 //!
 //! Each node has its own connection and its own request thread, a current-thread runtime, as in production.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where something is off")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where something is off"
+)]
 
 use std::future::Future;
 use std::rc::Rc;

@@ -152,7 +152,11 @@ async fn everything_is_there_again_after_a_restart_and_a_kill() {
     }
     ready(&format!("http://127.0.0.1:{}/ready", tollgate.admin)).await;
     let history = cli_json(tollgate.path(), tollgate.admin, &["history"]);
-    assert_eq!(history.as_array().or_else(|| history["items"].as_array()).unwrap().len(), 1, "{history}");
+    assert_eq!(
+        history.as_array().or_else(|| history["items"].as_array()).unwrap().len(),
+        1,
+        "{history}"
+    );
 }
 
 #[tokio::test]

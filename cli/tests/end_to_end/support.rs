@@ -129,7 +129,11 @@ pub(crate) async fn ready(url: &str) {
 }
 
 /// Calls through a gateway, with a host and a key.
-pub(crate) async fn call(gateway: u16, path: &str, key: &str) -> reqwest::Result<reqwest::Response> {
+pub(crate) async fn call(
+    gateway: u16,
+    path: &str,
+    key: &str,
+) -> reqwest::Result<reqwest::Response> {
     reqwest::Client::new()
         .get(format!("http://127.0.0.1:{gateway}{path}"))
         .header("host", "api.shop.test")

@@ -77,7 +77,9 @@ impl Document {
             }
         };
         if let (false, Some(kind), Some(spec)) = (issues.0.is_empty(), kind, &spec) {
-            issues.0.extend(Spec::parse(kind, spec).err().into_iter().flat_map(|of_spec| of_spec.0));
+            issues
+                .0
+                .extend(Spec::parse(kind, spec).err().into_iter().flat_map(|of_spec| of_spec.0));
         }
         match (kind, tenant, name, spec) {
             (Some(kind), Some(tenant), Some(name), Some(spec)) => {

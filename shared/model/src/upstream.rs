@@ -148,7 +148,10 @@ impl FromText for EndpointUrl {
         };
         if text.contains('@') {
             // Not shown, for it may hold a password.
-            return Err(Rejected::new("invalid_url", format!("has a user in it; give {}", Self::EXPECTED)));
+            return Err(Rejected::new(
+                "invalid_url",
+                format!("has a user in it; give {}", Self::EXPECTED),
+            ));
         }
         let uri: http::Uri = text.parse().map_err(|_not_a_uri| refuse("is not a URL"))?;
         match uri.scheme_str() {

@@ -2,7 +2,11 @@
 //!
 //! A case is a file. `INSTA_UPDATE=always`, which `scripts/golden` sets, writes the answers anew.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,10 @@
 //! In which order policies run, and which of several.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 #[expect(dead_code, reason = "the tests of the single policies use the rest of it")]
 mod support;

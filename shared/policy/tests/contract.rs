@@ -1,6 +1,10 @@
 //! What every policy promises, over the catalogue.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 mod golden;
 #[expect(dead_code, reason = "the tests of the single policies use the rest of it")]

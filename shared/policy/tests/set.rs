@@ -1,6 +1,10 @@
 //! All resources together: what is wrong on account of a change, and nothing else.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 use std::sync::Arc;
 
@@ -387,7 +391,11 @@ fn changes() -> impl Strategy<Value = Vec<(String, bool)>> {
 fn apply(set: &mut Set, (text, is_written): &(String, bool)) -> ResourceId {
     let checked = read(text).remove(0);
     let id = checked.id.clone();
-    if *is_written { set.insert(checked) } else { set.remove(&id) }
+    if *is_written {
+        set.insert(checked);
+    } else {
+        set.remove(&id);
+    }
     id
 }
 

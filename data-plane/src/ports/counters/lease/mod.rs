@@ -14,6 +14,11 @@
 //!
 //! Permits that were not spent in time go back to the slot that they were taken from.
 
+// Permits in one word.
+mod block;
+// The calls.
+mod plan;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +29,9 @@ use tokio::sync::oneshot;
 use tollgate_policy::limit::{Definition, Enforcement, SLOTS};
 use tollgate_policy::ports::Decision;
 
-use super::script::{Call, Reply};
+use super::script::Reply;
+use block::Block;
+pub(super) use plan::{Plan, large};
 
 /// Slots before the current one that count for a leased limit.
 const LOOK_BACK: u64 = SLOTS + 1;
@@ -99,13 +106,6 @@ struct Waiter {
     answer: oneshot::Sender<Option<Decision>>,
 }
 
-/// Permits and the millisecond from which on they may not be spent, in one word: 40 bits and 24.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Block {
-    ends_at_ms: u64,
-    permits: u64,
-}
-
 /// What came of trying to spend.
 pub(super) enum Spend {
     /// It was spent; the flag says whether the subject should be refilled soon.
@@ -151,30 +151,6 @@ pub(super) enum Reason {
     Sweep,
     /// The node goes away: nothing is kept.
     Release,
-}
-
-/// One call that is to be made for a subject.
-pub(super) struct Plan {
-    definition: Definition,
-    need: u64,
-    want: u64,
-    fewest: u64,
-    give_back: SmallVec<[(u64, u64); 2]>,
-    asked_at_ms: u64,
-}
-
-impl Block {
-    const PERMIT_BITS: u32 = 24;
-    const MOST: u64 = (1 << Self::PERMIT_BITS) - 1;
-    const NONE: Self = Self { ends_at_ms: 0, permits: 0 };
-
-    fn unpack(word: u64) -> Self {
-        Self { ends_at_ms: word >> Self::PERMIT_BITS, permits: word & Self::MOST }
-    }
-
-    fn pack(self) -> u64 {
-        self.ends_at_ms << Self::PERMIT_BITS | self.permits.min(Self::MOST)
-    }
 }
 
 impl Subject {
@@ -487,29 +463,6 @@ impl Ledger {
             if block.ends_at_ms > now_ms.saturating_add(LEAD_MS) { block.permits } else { 0 };
         rate.min(most).saturating_sub(held).max(need)
     }
-}
-
-impl Plan {
-    /// The call. What is taken ahead is at most this node's fair share of half of what is left.
-    pub(super) fn call<'a>(&'a self, key: &'a str, live_nodes: u64) -> Call<'a> {
-        Call {
-            key,
-            need: self.need,
-            want: self.want,
-            fewest: self.fewest,
-            divisor: live_nodes.max(1).saturating_mul(2),
-            limit: self.definition.limit,
-            slot_micros: self.definition.slot_micros(),
-            look_back: LOOK_BACK,
-            now_unix_micros: None,
-            give_back: &self.give_back,
-        }
-    }
-}
-
-/// The call of a leased request that is too large for blocks.
-pub(super) fn large<'a>(key: &'a str, definition: &Definition, cost: u64) -> Call<'a> {
-    Call { look_back: LOOK_BACK, ..Call::all_or_none(key, definition, cost) }
 }
 
 fn horizon_ms(slot_micros: u64) -> u64 {

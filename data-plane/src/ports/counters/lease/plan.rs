@@ -1,0 +1,40 @@
+//! The calls of Redis that leased limits make.
+
+use smallvec::SmallVec;
+use tollgate_policy::limit::Definition;
+
+use super::super::script::Call;
+use super::LOOK_BACK;
+
+/// One call that is to be made for a subject.
+pub(crate) struct Plan {
+    pub(super) definition: Definition,
+    pub(super) need: u64,
+    pub(super) want: u64,
+    pub(super) fewest: u64,
+    pub(super) give_back: SmallVec<[(u64, u64); 2]>,
+    pub(super) asked_at_ms: u64,
+}
+
+impl Plan {
+    /// The call. What is taken ahead is at most this node's fair share of half of what is left.
+    pub(crate) fn call<'a>(&'a self, key: &'a str, live_nodes: u64) -> Call<'a> {
+        Call {
+            key,
+            need: self.need,
+            want: self.want,
+            fewest: self.fewest,
+            divisor: live_nodes.max(1).saturating_mul(2),
+            limit: self.definition.limit,
+            slot_micros: self.definition.slot_micros(),
+            look_back: LOOK_BACK,
+            now_unix_micros: None,
+            give_back: &self.give_back,
+        }
+    }
+}
+
+/// The call of a leased request that is too large for blocks.
+pub(crate) fn large<'a>(key: &'a str, definition: &Definition, cost: u64) -> Call<'a> {
+    Call { look_back: LOOK_BACK, ..Call::all_or_none(key, definition, cost) }
+}
