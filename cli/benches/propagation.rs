@@ -2,7 +2,7 @@
 //! the way. Real processes: one control plane on SQLite, N nodes, a toy upstream.
 //!
 //! `cargo bench -p tollgate-cli --bench propagation -- [ROUTES] [NODES] [CHANGES]`
-//! (10,000, 8 and 200 where nothing is given).
+//! (10,000, 8 and 200 where nothing is given). `TOLLGATE` names another binary than the one just built.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,7 +35,9 @@ impl Drop for Process {
 
 fn tollgate(folder: &std::path::Path, name: &str, arguments: &[&str]) -> Process {
     let log = std::fs::File::create(folder.join(format!("{name}.log"))).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+    let program =
+        std::env::var_os("TOLLGATE").unwrap_or_else(|| env!("CARGO_BIN_EXE_tollgate").into());
+    let child = Command::new(program)
         .args(arguments)
         .env("TOLLGATE_ADMIN_TOKEN", TOKEN)
         .env("HOME", folder)

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Where /live, /ready, /metrics and /config are
     #[arg(long, env = "TOLLGATE_STATUS", value_name = "ADDRESS", default_value = "127.0.0.1:9082")]
     status: SocketAddr,
-    /// The store [default: `<sqlite://DATA/tollgate.db>`]
+    /// The store (default: <sqlite://DATA/tollgate.db>)
     #[arg(long, env = "TOLLGATE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database: Option<String>,
     /// The data folder
