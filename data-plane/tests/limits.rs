@@ -312,6 +312,21 @@ fn a_node_that_is_drained_gives_back_what_it_holds() {
 }
 
 #[test]
+fn a_redis_cluster_keeps_limits_as_one_redis_does() {
+    let redis = Redis::start_cluster().unwrap();
+    let address = redis.address().replace("redis://", "redis-cluster://");
+    let cluster = Cluster::at(2, PATIENT, redis, &address);
+    assert_eq!(storm(&cluster, &exact(320), 100), 320);
+    let admitted = storm(&cluster, &Definition { id: Arc::from("leased"), ..leased(3_200) }, 1_000);
+    assert!((3_104..=3_200).contains(&admitted), "{admitted}");
+    cluster.redis.command("SCRIPT FLUSH").unwrap();
+    assert_eq!(
+        admitted_of(cluster.node(), &Definition { id: Arc::from("after"), ..exact(3) }, 9),
+        3
+    );
+}
+
+#[test]
 fn without_redis_every_mode_counts_in_memory() {
     let node = NodeCounters::in_memory();
     for enforcement in [Enforcement::Exact, Enforcement::Leased, Enforcement::Local] {

@@ -106,11 +106,15 @@ impl Plane {
 }
 
 pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+    read(request.send().await.unwrap()).await.unwrap()
+}
+
+/// Reads an answer whole; none where the connection ended before that.
+pub(crate) async fn read(response: reqwest::Response) -> Option<Answer> {
     let (status, headers) = (response.status(), response.headers().clone());
-    let text = response.text().await.unwrap();
+    let text = response.text().await.ok()?;
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Answer { status, headers, text, body }
+    Some(Answer { status, headers, text, body })
 }
 
 impl Drop for Plane {

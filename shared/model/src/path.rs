@@ -257,8 +257,10 @@ impl FromText for PathRegex {
     const EXPECTED: &'static str = "a regular expression";
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
-        // The bound on the compiled size keeps one route from taking the memory of all.
-        let regex = regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 20).build();
+        // The bound on the compiled size keeps one route from taking the memory of all. Compiled bare
+        // first: a text such as `a)|(?:b` is none, and would slip out of the anchors.
+        let compile = |text: &str| regex::RegexBuilder::new(text).size_limit(1 << 20).build();
+        let regex = compile(text).and_then(|_bare| compile(&format!("^(?:{text})$")));
         match regex {
             Ok(regex) => Ok(Self { source: text.to_owned(), regex }),
             Err(error) => {
@@ -322,6 +324,7 @@ mod tests {
         let regex = PathRegex::from_text("/v[0-9]+/.*").unwrap().regex;
         assert!(regex.is_match("/v1/x") && !regex.is_match("/x/v1/x"));
         assert_eq!(PathRegex::from_text("(").unwrap_err().code, "invalid_regex");
+        assert_eq!(PathRegex::from_text("a)|(?:b").unwrap_err().code, "invalid_regex");
         assert_eq!(PathRegex::from_text("(a{1000}){1000}").unwrap_err().code, "invalid_regex");
     }
 }

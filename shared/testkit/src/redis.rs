@@ -18,9 +18,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const START_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// `$1` the server's folder, `$2` its port. The first line of output is the server's process id.
+/// `$1` the server's folder, `$2` its port, `$3` more of its options. The first line of output is the server's process id.
 const WATCHDOG: &str = r#"
-redis-server --port "$2" --bind 127.0.0.1 --dir "$1" --save '' --appendonly no >"$1/log" 2>&1 &
+redis-server --port "$2" --bind 127.0.0.1 --dir "$1" --save '' --appendonly no $3 >"$1/log" 2>&1 &
 server=$!
 echo "$server"
 exec >/dev/null
@@ -36,6 +36,7 @@ wait "$server" 2>/dev/null
 pub struct Redis {
     folder: PathBuf,
     port: u16,
+    options: String,
     running: Option<Running>,
 }
 
@@ -52,12 +53,39 @@ impl Redis {
     ///
     /// Where Redis is not installed or does not start.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(|| Ok(String::new()))
+    }
+
+    /// Starts a cluster of one server that has every slot. Its nodes are addressed as those of a
+    /// larger one are, by `redis-cluster://`.
+    ///
+    /// # Errors
+    ///
+    /// Where Redis is not installed, is older than 7, or does not start.
+    pub fn start_cluster() -> anyhow::Result<Self> {
+        // By default the port of the cluster's bus is 10,000 above the server's, which may be none.
+        let redis = Self::start_with(|| {
+            Ok(format!("--cluster-enabled yes --cluster-port {}", free_port()?))
+        })?;
+        redis.command("CLUSTER ADDSLOTSRANGE 0 16383")?;
+        let deadline = Instant::now() + START_LIMIT;
+        while !redis.command("CLUSTER INFO")?.contains("cluster_state:ok") {
+            if Instant::now() > deadline {
+                bail!("the cluster was not formed within {START_LIMIT:?}");
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(redis)
+    }
+
+    fn start_with(options: impl Fn() -> anyhow::Result<String>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("tollgate-redis-").tempdir()?.keep();
-        let mut redis = Self { folder, port: 0, running: None };
+        let mut redis = Self { folder, port: 0, options: String::new(), running: None };
         // Another process may take a port between its being found free and the server's start.
         let mut result = Ok(());
         for _ in 0..5 {
             redis.port = free_port()?;
+            redis.options = options()?;
             result = redis.start_again();
             if result.is_ok() {
                 return Ok(redis);
@@ -114,7 +142,8 @@ impl Redis {
         command
             .args(["-c", WATCHDOG, "tollgate-test-redis"])
             .arg(&self.folder)
-            .arg(self.port.to_string());
+            .arg(self.port.to_string())
+            .arg(&self.options);
         // A group of its own: what is sent to the tests' group must not reach the one who cleans up.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut watchdog = command.spawn().context("start sh")?;
