@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::validate;
 
 /// The mark of what this program manages; `--prune` takes away nothing else.
-const MANAGED_BY: &str = "cli";
+pub(crate) const MANAGED_BY: &str = "cli";
 
 /// What `tollgate apply` takes.
 #[derive(Args)]

@@ -45,6 +45,12 @@ impl<'a> Call<'a> {
         Self { body: Some(body), ..Self::new(Method::POST, path) }
     }
 
+    /// Puts a resource at its address.
+    #[must_use]
+    pub(crate) fn put(path: &'a [&'a str], body: &'a Value) -> Self {
+        Self { body: Some(body), ..Self::new(Method::PUT, path) }
+    }
+
     /// Takes away.
     #[must_use]
     pub(crate) fn delete(path: &'a [&'a str]) -> Self {

@@ -98,18 +98,25 @@ async fn one(
         ("create", _) | (_, None) => None,
         (_, Some(id)) => Some(held(&id, session).await?),
     };
+    let wanted = wanted.filter(|_| change.op != "delete");
+    Ok(compared(&change.id(), held.as_ref(), wanted))
+}
+
+/// The unified diff of a resource as it is held and as it is wanted, without what is never shown.
+#[must_use]
+pub(crate) fn compared(title: &str, held: Option<&Document>, wanted: Option<&Document>) -> String {
     let before = held.map(|document| sealed(&document.to_json(), SEALED));
-    let after = wanted.filter(|_| change.op != "delete").map(|document| match &before {
+    let after = wanted.map(|document| match &before {
         Some(before) => in_order_of(&document.to_json(), before),
         None => document.to_json(),
     });
     let text = |value: Option<&Value>| value.map(yaml::document).unwrap_or_default();
     let masked = after.as_ref().map(|after| sealed(after, SEALED));
     // Where all that can be shown is equal, what differs is what cannot be shown.
-    let is_seal_changed = change.op == "update" && before == masked;
+    let is_seal_changed = before == masked;
     let masked =
         if is_seal_changed { after.map(|after| sealed(&after, SEALED_CHANGED)) } else { masked };
-    Ok(changes::unified_texts(&change.id(), &text(before.as_ref()), &text(masked.as_ref())))
+    changes::unified_texts(title, &text(before.as_ref()), &text(masked.as_ref()))
 }
 
 fn id_of(change: &Change) -> Option<ResourceId> {
@@ -126,7 +133,8 @@ pub(crate) async fn held(id: &ResourceId, session: &Session) -> Result<Document,
 }
 
 /// What a file would say of a resource that the control plane answered with.
-fn as_document(value: &Value, id: &ResourceId) -> Document {
+#[must_use]
+pub(crate) fn as_document(value: &Value, id: &ResourceId) -> Document {
     let labels = value.get("labels").and_then(Value::as_object).into_iter().flatten();
     let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     let spec = value.get("spec").cloned().unwrap_or_else(|| json!({}));

@@ -7,6 +7,7 @@ use tollgate_model::Issue;
 use tollgate_model::file::dotted;
 
 use crate::context::ContextError;
+use crate::edit::EditError;
 
 /// How a verb ended that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,9 @@ pub(crate) enum Failure {
     /// The file of contexts.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// A resource could not be given to the editor.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// A server of this program's own could not start.
     #[error("listen on {address}")]
     Listen {
@@ -161,6 +165,12 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// Whether somebody else has changed meanwhile what was to be changed.
+    #[must_use]
+    pub(crate) fn is_of_another_version(&self) -> bool {
+        self.status == 412
+    }
+
     /// Whether the detail is this issue already, word for word.
     fn says(&self, issue: &Issue) -> bool {
         issue.at.is_empty() && self.detail.as_deref() == Some(issue.problem.as_str())

@@ -112,6 +112,17 @@ pub(crate) fn envelopes(entries: &[Entry], tenant: &Name) -> Envelopes {
     Envelopes { documents, faults }
 }
 
+/// Every fault of a document that stands alone in its file, and was sent alone.
+#[must_use]
+pub(crate) fn describe_one(entry: &Entry, issues: &[Issue]) -> Vec<String> {
+    let mut lines: Vec<(usize, String)> = issues
+        .iter()
+        .map(|issue| (entry.located.line_of(&issue.at), entry.describe(issue)))
+        .collect();
+    lines.sort_by_key(|(line, _)| *line);
+    lines.into_iter().map(|(_, text)| text).collect()
+}
+
 /// Names the place in a file of every issue whose pointer begins with `/resources/<index>`, in the
 /// order of the files; the others come after them as they are.
 #[must_use]

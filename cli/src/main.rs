@@ -35,6 +35,7 @@ mod delete;
 mod describe;
 mod diff;
 mod echo;
+mod edit;
 mod explain;
 mod export;
 mod get;
@@ -120,6 +121,8 @@ enum Asking {
     Get(get::Arguments),
     /// Show one resource with its references, revisions and nodes
     Describe(describe::Arguments),
+    /// Change a resource in an editor, unless somebody else changes it meanwhile
+    Edit(edit::Arguments),
     /// Delete a resource
     Delete(delete::Arguments),
     /// List revisions, newest first
@@ -180,6 +183,7 @@ async fn ask(verb: Asking, session: Session) -> Result<Outcome, Failure> {
         Asking::Export(arguments) => export::run(arguments, session).await,
         Asking::Get(arguments) => get::run(arguments, session).await,
         Asking::Describe(arguments) => describe::run(arguments, session).await,
+        Asking::Edit(arguments) => edit::run(arguments, session).await,
         Asking::Delete(arguments) => delete::run(arguments, session).await,
         Asking::History(arguments) => history::run(arguments, session).await,
         Asking::Show(arguments) => show::run(arguments, session).await,

@@ -120,6 +120,18 @@ impl Output {
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Write)
     }
 
+    /// Asks something that is meant to be answered with yes; no where nobody is there to answer.
+    pub(crate) fn confirms(&self, question: &str) -> bool {
+        if !std::io::stdin().is_terminal() {
+            return false;
+        }
+        // Nobody can be asked without it.
+        let _ = write!(std::io::stderr().lock(), "{} [Y/n] ", printable(question));
+        let mut answer = String::new();
+        let is_answered = std::io::stdin().read_line(&mut answer).is_ok_and(|bytes| bytes > 0);
+        is_answered && !answer.trim_start().starts_with(['n', 'N'])
+    }
+
     /// Tells people something that is not the result, on standard error.
     pub(crate) fn note(&self, text: &str) {
         // Nobody is left to hear that standard error is closed.

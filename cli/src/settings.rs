@@ -89,6 +89,17 @@ pub(crate) fn secret_variable(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok())
 }
 
+/// The user's editor, as a shell takes it: it may have arguments.
+#[must_use]
+pub(crate) fn editor() -> String {
+    let named = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
+    let is_named = |editor: &String| !editor.trim().is_empty();
+    named("VISUAL")
+        .filter(is_named)
+        .or_else(|| named("EDITOR").filter(is_named))
+        .unwrap_or_else(|| "vi".to_owned())
+}
+
 /// Whether the user refuses colours (<https://no-color.org>), or the terminal has none.
 #[must_use]
 pub(crate) fn refuses_colour() -> bool {

@@ -56,9 +56,16 @@ fn fenced(text: &str) -> Vec<(usize, String)> {
 fn every_example_is_valid() {
     let mut files = Vec::new();
     files_below(&root().join("examples"), "yaml", &mut files);
+    files.push(root().join("docker/orders.yaml"));
     assert!(files.len() >= 7, "{files:?}");
     let faults: Vec<String> = files.iter().filter_map(|file| validate(file).err()).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// So that the folder can be applied whole: no two files name the same resource.
+#[test]
+fn all_examples_are_valid_together() {
+    validate(&root().join("examples")).unwrap();
 }
 
 #[test]

@@ -35,8 +35,10 @@ pub type Labels = BTreeMap<String, String>;
 pub(crate) struct Candidate {
     pub(crate) id: ResourceId,
     pub(crate) labels: Labels,
-    /// With the content as nodes get it; its version is 0 before it is committed.
+    /// Its version is 0 before it is committed.
     pub(crate) checked: Checked,
+    /// The specification as nodes get it.
+    pub(crate) sent: Arc<str>,
     /// The specification as the store keeps it.
     pub(crate) kept: Arc<str>,
 }
@@ -102,15 +104,14 @@ impl Contents {
             | Spec::Api(_)
             | Spec::Application(_) => {}
         }
-        if checked.json.len() > SPEC_BYTES {
-            let problem = format!(
-                "is {} bytes; a specification has at most {SPEC_BYTES}",
-                checked.json.len()
-            );
+        let sent: Arc<str> = Arc::from(document.spec.to_string());
+        if sent.len() > SPEC_BYTES {
+            let problem =
+                format!("is {} bytes; a specification has at most {SPEC_BYTES}", sent.len());
             return Err(Issues::one(Issue::new("/spec", "too_large", problem)).into());
         }
-        let kept = kept.map_or_else(|| checked.json.clone(), |kept| Arc::from(kept.to_string()));
-        Ok(Candidate { id, labels: document.labels, checked, kept })
+        let kept = kept.map_or_else(|| Arc::clone(&sent), |kept| Arc::from(kept.to_string()));
+        Ok(Candidate { id, labels: document.labels, checked, sent, kept })
     }
 
     /// From a content as the store keeps it.
@@ -132,9 +133,10 @@ impl Contents {
             _ => spec.clone(),
         };
         let kept: Arc<str> = Arc::from(spec.to_string());
+        let sent = if run == *spec { Arc::clone(&kept) } else { Arc::from(run.to_string()) };
         let document = Document { id: id.clone(), labels, spec: run };
         let checked = check(&document, 0)?;
-        Ok(Candidate { id, labels: document.labels, checked, kept })
+        Ok(Candidate { id, labels: document.labels, checked, sent, kept })
     }
 }
 
@@ -205,8 +207,7 @@ fn fill_in(document: &mut Document, held: Option<&Entry>) {
     if !needs_held(document) {
         return;
     }
-    let Some(held) = held.and_then(|held| serde_json::from_str::<Value>(&held.checked.json).ok())
-    else {
+    let Some(held) = held.and_then(|held| serde_json::from_str::<Value>(&held.sent).ok()) else {
         return;
     };
     let (from, field) = match document.id.kind {

@@ -1,10 +1,10 @@
 //! How a node gets its certificate: with a join token first, with the certificate itself from then on.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tollgate_proto::v1;
@@ -152,30 +152,28 @@ fn join_refused(error: &JoinError) -> Status {
 
 /// Who showed wrong tokens, and how many.
 #[derive(Default)]
-struct WrongTokens(Mutex<HashMap<IpAddr, (u32, Instant)>>);
+struct WrongTokens(DashMap<IpAddr, (u32, Instant)>);
 
 impl WrongTokens {
     fn is_refused(&self, address: IpAddr, now: Instant) -> bool {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.get(&address);
-        count.is_some_and(|(count, since)| {
-            *count >= WRONG_TOKENS && now.duration_since(*since) < WINDOW
+        self.0.get(&address).is_some_and(|counted| {
+            let (count, since) = *counted;
+            count >= WRONG_TOKENS && now.duration_since(since) < WINDOW
         })
     }
 
     fn add(&self, address: IpAddr, now: Instant) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= ADDRESSES {
-            counts.retain(|_, (_, since)| now.duration_since(*since) < WINDOW);
+        if self.0.len() >= ADDRESSES {
+            self.0.retain(|_, (_, since)| now.duration_since(*since) < WINDOW);
         }
-        if counts.len() >= ADDRESSES {
-            counts.clear();
+        if self.0.len() >= ADDRESSES {
+            self.0.clear();
         }
-        let (count, since) = counts.entry(address).or_insert((0, now));
-        if now.duration_since(*since) >= WINDOW {
-            (*count, *since) = (0, now);
+        let mut counted = self.0.entry(address).or_insert((0, now));
+        if now.duration_since(counted.1) >= WINDOW {
+            *counted = (0, now);
         }
-        *count += 1;
+        counted.0 += 1;
     }
 }
 

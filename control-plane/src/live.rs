@@ -20,8 +20,10 @@ use crate::store::{Change, Content, Revision, Row, Store, StoreError};
 
 /// One resource in force.
 pub(crate) struct Entry {
-    /// With the content as nodes get it, and the revision that last changed it.
+    /// With the revision that last changed it.
     pub(crate) checked: Arc<Checked>,
+    /// The specification as nodes get it.
+    pub(crate) sent: Arc<str>,
     pub(crate) labels: Arc<Labels>,
     /// Who looks after it: `console`, `cli`, `import`, `api`.
     pub(crate) managed_by: Arc<str>,
@@ -34,7 +36,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// The message that nodes get.
     pub(crate) fn wire(&self) -> v1::Resource {
-        resource_to_wire(&self.checked.id, self.checked.version, &self.checked.json)
+        resource_to_wire(&self.checked.id, self.checked.version, &self.sent)
     }
 }
 
@@ -117,11 +119,12 @@ impl LiveState {
 
     /// Writes a resource at this state's revision.
     pub(crate) fn put(&mut self, candidate: Candidate, managed_by: Arc<str>) {
-        let Candidate { id, labels, mut checked, kept } = candidate;
+        let Candidate { id, labels, mut checked, sent, kept } = candidate;
         checked.version = self.revision;
         let created_at = self.entries.get(&id).map_or(self.committed_at, |old| old.created_at);
         self.put_entry(Entry {
             checked: Arc::new(checked),
+            sent,
             labels: Arc::new(labels),
             managed_by,
             created_at,
@@ -297,11 +300,12 @@ fn load_row(state: &mut LiveState, contents: &Contents, row: Row) -> Result<(), 
         ContentError::Store(error) => LiveError::Store(error),
         error @ (ContentError::Faults(_) | ContentError::Seal(_)) => unknown(Box::new(error)),
     })?;
-    let Candidate { labels, mut checked, kept, .. } = candidate;
+    let Candidate { labels, mut checked, sent, kept, .. } = candidate;
     checked.version = row.version;
     state.committed_at = state.committed_at.max(row.updated_at);
     state.put_entry(Entry {
         checked: Arc::new(checked),
+        sent,
         labels: Arc::new(labels),
         managed_by: Arc::from(row.managed_by),
         created_at: row.created_at,

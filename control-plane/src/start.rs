@@ -262,7 +262,9 @@ fn tell(first: &First) {
         }
         First::Ignored => {
             tracing::warn!(
-                "TOLLGATE_ADMIN_TOKEN does not work: there is another administrator's token"
+                "TOLLGATE_ADMIN_TOKEN is set and has no effect: the store has another \
+                 administrator's token already, or this one was revoked; log in with one of the \
+                 store's, or unset the variable"
             );
         }
         First::Given | First::Present => {}

@@ -353,11 +353,11 @@ fn expected(id: &ResourceId, expect: Expect, held: Option<&Entry>) -> Result<(),
 
 /// Whether both say the same to nodes, however it is written.
 fn says_the_same(held: &Entry, candidate: &Candidate) -> bool {
-    if held.checked.json == candidate.checked.json {
+    if held.sent == candidate.sent {
         return true;
     }
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-    read(&held.checked.json) == read(&candidate.checked.json)
+    read(&held.sent) == read(&candidate.sent)
 }
 
 impl From<StoreError> for ChangeError {

@@ -1,6 +1,5 @@
 //! One suite over both databases: who is let in, who is not, and that secrets stay secrets.
 
-#![expect(clippy::cognitive_complexity, reason = "every assertion counts as a branch")]
 #![expect(clippy::large_futures, reason = "a test's future is on the heap and alone")]
 
 mod support;
@@ -29,8 +28,10 @@ on_both!(
     a_tenant_handles_its_own_tokens_alone,
     a_token_is_kept_as_a_hash,
     the_first_token_is_made_once_and_for_its_owner_alone,
+    a_first_token_of_a_form_that_is_none_is_refused,
     the_first_token_may_be_given_and_is_taken_once,
     a_join_token_is_used_no_more_often_than_it_may_be,
+    what_is_no_join_token_of_the_store_is_unknown,
     a_join_token_says_why_it_is_refused,
     all_that_open_a_store_at_once_share_its_authority,
     an_authority_whose_key_is_of_another_is_refused,
@@ -178,14 +179,20 @@ async fn the_first_token_is_made_once_and_for_its_owner_alone(place: Place) -> a
     Ok(())
 }
 
-async fn the_first_token_may_be_given_and_is_taken_once(place: Place) -> anyhow::Result<()> {
-    let (one, other) = (tokens(&place).await?, tokens(&place).await?);
-    let file = place.folder.path().join("admin-token");
+async fn a_first_token_of_a_form_that_is_none_is_refused(place: Place) -> anyhow::Result<()> {
+    let (one, file) = (tokens(&place).await?, place.folder.path().join("admin-token"));
     let form_of_ours = format!("tga_{}_{}", "a".repeat(8), "b".repeat(38));
     for bad in ["", "short", "with a space", "tga_\u{fc}\u{fc}\u{fc}\u{fc}", &form_of_ours] {
         let refused = one.first(Some(bad), &file, at(0)).await;
         assert!(matches!(refused, Err(IdentityError::BadGivenToken)), "{bad}: {refused:?}");
     }
+    assert!(one.list(Scope::Platform).await?.is_empty() && !file.exists());
+    Ok(())
+}
+
+async fn the_first_token_may_be_given_and_is_taken_once(place: Place) -> anyhow::Result<()> {
+    let (one, other) = (tokens(&place).await?, tokens(&place).await?);
+    let file = place.folder.path().join("admin-token");
     let given = Some("tga_bench");
     let both = tokio::join!(one.first(given, &file, at(0)), other.first(given, &file, at(0)));
     assert_eq!((both.0?, both.1?), (First::Given, First::Given));
@@ -229,6 +236,20 @@ async fn a_join_token_is_used_no_more_often_than_it_may_be(place: Place) -> anyh
     Ok(())
 }
 
+async fn what_is_no_join_token_of_the_store_is_unknown(place: Place) -> anyhow::Result<()> {
+    let tokens = join_tokens(&place).await?;
+    let (made, shown) = tokens.create(join_token(None), at(0)).await?;
+    let text = shown.reveal();
+    let forged = text.replacen(&made.id, "AAAAAAAA", 1);
+    let elsewhere = text.replace("abab", "cdcd");
+    for unknown in ["", "tgj_", "tga_x", &forged, &elsewhere, &text[1..]] {
+        let refused = tokens.redeem(unknown, "edge", at(1)).await;
+        assert!(matches!(refused, Err(JoinError::Unknown)), "{unknown}: {refused:?}");
+    }
+    assert_eq!(tokens.redeem(text, "edge", at(1)).await?.uses, 1);
+    Ok(())
+}
+
 async fn a_join_token_says_why_it_is_refused(place: Place) -> anyhow::Result<()> {
     let tokens = join_tokens(&place).await?;
     let (made, shown) = tokens.create(join_token(None), at(0)).await?;
@@ -242,12 +263,6 @@ async fn a_join_token_says_why_it_is_refused(place: Place) -> anyhow::Result<()>
         matches!(&refused, Err(JoinError::OtherGateway { gateway, .. }) if gateway == "edge"),
         "{refused:?}"
     );
-    let forged = text.replacen(&made.id, "AAAAAAAA", 1);
-    let elsewhere = text.replace("abab", "cdcd");
-    for unknown in ["", "tgj_", "tga_x", &forged, &elsewhere, &text[1..]] {
-        let refused = tokens.redeem(unknown, "edge", at(1)).await;
-        assert!(matches!(refused, Err(JoinError::Unknown)), "{unknown}: {refused:?}");
-    }
     assert!(tokens.revoke(&made.id, at(2)).await?);
     assert!(!tokens.revoke(&made.id, at(2)).await?);
     let refused = tokens.redeem(text, "edge", at(3)).await;

@@ -16,6 +16,7 @@ use tollgate_model::Name;
 use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
 use tollgate_policy::ports::{Counters as _, Take, Taken};
 
+const TIMEOUT: Duration = Duration::from_millis(4);
 const BATCHES: u32 = 200;
 const DECISIONS: u32 = 5_000;
 
@@ -36,7 +37,8 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _control = runtime.enter();
     let live_nodes = Arc::new(AtomicU32::new(1));
-    let shared = NodeCounters::with_redis(&server.address(), live_nodes, runtime.handle()).unwrap();
+    let shared =
+        NodeCounters::with_redis(TIMEOUT, &server.address(), live_nodes, runtime.handle()).unwrap();
     while !shared.health().is_shared {
         std::thread::yield_now();
     }

@@ -14,8 +14,6 @@
     reason = "a benchmark stops where something is off"
 )]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,32 +23,12 @@ use serde_json::json;
 use tollgate_data_plane::route::{ApiRoutes, EncodedSlash, Found, MatchInput, RouteTable, Target};
 use tollgate_model::api::Api;
 use tollgate_model::{FromText, Kind, Name, ResourceId, parse};
+use tollgate_testkit::allocations::{self, Counting};
 
 const BATCHES: usize = 100;
 /// Of one batch: short, so that some batch is not interrupted.
 const LOOK_UPS: usize = 2_000;
 const CHANGES: usize = 200;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[expect(unsafe_code, reason = "a global allocator is the only way to count allocations")]
-// SAFETY: every call is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -210,16 +188,18 @@ impl<'t> Run<'t> {
     fn batch(&mut self) {
         let headers = HeaderMap::new();
         let from = self.requests[self.next..].iter().chain(self.requests.iter().cycle());
-        let before = ALLOCATIONS.get();
-        let started = Instant::now();
-        for (host, path) in from.take(LOOK_UPS) {
-            let input =
-                MatchInput { host, path, query: None, method: &Method::GET, headers: &headers };
-            let Found::Route(found) = self.table.find(black_box(&input)) else { continue };
-            black_box(*found.payload());
-        }
-        self.fastest = self.fastest.min(started.elapsed().as_nanos() as f64 / LOOK_UPS as f64);
-        self.allocations += ALLOCATIONS.get() - before;
+        let (elapsed, allocations) = allocations::during(|| {
+            let started = Instant::now();
+            for (host, path) in from.take(LOOK_UPS) {
+                let input =
+                    MatchInput { host, path, query: None, method: &Method::GET, headers: &headers };
+                let Found::Route(found) = self.table.find(black_box(&input)) else { continue };
+                black_box(*found.payload());
+            }
+            started.elapsed()
+        });
+        self.fastest = self.fastest.min(elapsed.as_nanos() as f64 / LOOK_UPS as f64);
+        self.allocations += allocations;
         self.next = (self.next + LOOK_UPS) % self.requests.len();
     }
 }
@@ -277,15 +257,17 @@ fn changes(shape: &Shape) {
         let mut allocations = u64::MAX;
         for _ in 0..BATCHES {
             let mut live = table.clone();
-            let before = ALLOCATIONS.get();
-            let started = Instant::now();
-            for built in &extra {
-                let mut next = live.clone();
-                next.insert(&built.id, &built.api.hosts, &built.api.base_path, &built.routes);
-                live = black_box(next);
-            }
-            fastest = fastest.min(started.elapsed().as_nanos() as f64 / CHANGES as f64);
-            allocations = allocations.min(ALLOCATIONS.get() - before);
+            let (elapsed, count) = allocations::during(|| {
+                let started = Instant::now();
+                for built in &extra {
+                    let mut next = live.clone();
+                    next.insert(&built.id, &built.api.hosts, &built.api.base_path, &built.routes);
+                    live = black_box(next);
+                }
+                started.elapsed()
+            });
+            fastest = fastest.min(elapsed.as_nanos() as f64 / CHANGES as f64);
+            allocations = allocations.min(count);
         }
         let hundred = *at_hundred.get_or_insert(fastest);
         println!(

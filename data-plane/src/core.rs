@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::{ArcSwap, Cache};
 use tollgate_policy::ports::Counters;
@@ -23,8 +23,6 @@ pub struct Shared {
     pub plan: Arc<ArcSwap<Plan>>,
     /// Counters of limits.
     pub counters: Arc<dyn Counters + Send + Sync>,
-    /// Whether no new requests are taken on kept connections.
-    pub is_draining: AtomicBool,
     /// Open connections of each request thread, so that they can be dealt out evenly.
     pub loads: Box<[AtomicUsize]>,
 }

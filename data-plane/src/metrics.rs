@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dashmap::DashMap;
 use http::StatusCode;
 use tollgate_policy::policy::RouteFacts;
 
@@ -52,7 +53,8 @@ pub struct ApiCounters {
 /// What one core counts.
 #[derive(Default)]
 pub struct CoreMetrics {
-    apis: Mutex<HashMap<u32, (ApiLabels, Arc<ApiCounters>)>>,
+    /// By the API's number; `/metrics` reads them while the core goes on.
+    apis: DashMap<u32, (ApiLabels, Arc<ApiCounters>), foldhash::fast::FixedState>,
     /// Connections taken.
     pub connections_accepted: Counter,
     /// Connections that ended.
@@ -105,9 +107,8 @@ impl CoreMetrics {
     }
 
     fn register(&self, number: u32, facts: Option<(u32, &RouteFacts)>) -> Arc<ApiCounters> {
-        let mut apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
         let (number, labels) = match facts {
-            Some((_, facts)) if apis.len() < MAX_APIS => (
+            Some((_, facts)) if self.apis.len() < MAX_APIS => (
                 number,
                 ApiLabels {
                     tenant: facts.tenant.as_str().to_owned(),
@@ -117,8 +118,8 @@ impl CoreMetrics {
             Some(_) => (u32::MAX, ApiLabels { tenant: "_other".into(), api: "_other".into() }),
             None => (0, ApiLabels { tenant: "_none".into(), api: "_none".into() }),
         };
-        let (_, counters) = apis.entry(number).or_insert_with(|| (labels, Arc::default()));
-        Arc::clone(counters)
+        let entry = self.apis.entry(number).or_insert_with(|| (labels, Arc::default()));
+        Arc::clone(&entry.1)
     }
 }
 
@@ -301,8 +302,8 @@ fn render_node(text: &mut String, node: &NodeFacts) {
 fn sums(cores: &[Arc<CoreMetrics>]) -> BTreeMap<ApiLabels, Sum> {
     let mut sums: BTreeMap<ApiLabels, Sum> = BTreeMap::new();
     for core in cores {
-        let apis = core.apis.lock().unwrap_or_else(PoisonError::into_inner);
-        for (labels, counters) in apis.values() {
+        for entry in &core.apis {
+            let (labels, counters) = entry.value();
             sums.entry(labels.clone()).or_default().add(counters);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -102,7 +102,8 @@ impl Node {
         let sync = sync::start(settings, configurator, load_source(metrics.clone()), control)?;
         let counters = match &settings.redis {
             Some(address) => {
-                NodeCounters::with_redis(address.expose(), sync.live_nodes(), control)?
+                let timeout = settings.redis_timeout;
+                NodeCounters::with_redis(timeout, address.expose(), sync.live_nodes(), control)?
             }
             None => NodeCounters::in_memory(),
         };
@@ -115,7 +116,6 @@ impl Node {
         let shared = Arc::new(Shared {
             plan,
             counters: shared_counters,
-            is_draining: AtomicBool::new(false),
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());

@@ -1,7 +1,5 @@
 //! A limit that admits without leaving the node allocates nothing: counted, in a program of its own.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -10,27 +8,7 @@ use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_model::Name;
 use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
 use tollgate_policy::ports::{Counters as _, Take, Taken};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[expect(unsafe_code, reason = "a global allocator is the only way to count allocations")]
-// SAFETY: every call is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use tollgate_testkit::allocations::{self, Counting};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -61,9 +39,9 @@ fn a_hit_in_memory_allocates_nothing_whether_it_admits_or_refuses() {
     let (node, tenant) = (NodeCounters::in_memory(), Name::default_name());
     let definition = definition(500, Enforcement::Local);
     assert_eq!(take(&node, &tenant, &definition), Some(true));
-    let before = ALLOCATIONS.get();
-    let admitted = (0..1_000).filter(|_| take(&node, &tenant, &definition) == Some(true)).count();
-    assert_eq!((ALLOCATIONS.get() - before, admitted), (0, 499));
+    let take = |_: &i32| take(&node, &tenant, &definition) == Some(true);
+    let (admitted, allocations) = allocations::during(|| (0..1_000).filter(take).count());
+    assert_eq!((allocations, admitted), (0, 499));
 }
 
 #[test]
@@ -72,7 +50,7 @@ fn a_permit_out_of_a_block_allocates_nothing() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let patient = Duration::from_secs(2);
-    let node = NodeCounters::with_redis_within(
+    let node = NodeCounters::with_redis(
         patient,
         &server.address(),
         Arc::new(AtomicU32::new(1)),
@@ -84,10 +62,8 @@ fn a_permit_out_of_a_block_allocates_nothing() {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         assert!(Instant::now() < deadline, "no block of a hundred permits in 20 s");
-        let before = ALLOCATIONS.get();
-        if (0..100).all(|_| take(&node, &tenant, &definition) == Some(true))
-            && ALLOCATIONS.get() == before
-        {
+        let hundred = || (0..100).all(|_| take(&node, &tenant, &definition) == Some(true));
+        if allocations::during(hundred) == (true, 0) {
             return;
         }
         let take = Take {

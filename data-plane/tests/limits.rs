@@ -52,7 +52,7 @@ impl Cluster {
         let live_nodes = Arc::new(AtomicU32::new(count));
         let nodes: Vec<NodeCounters> = (0..count)
             .map(|_| {
-                NodeCounters::with_redis_within(
+                NodeCounters::with_redis(
                     deadline,
                     address,
                     Arc::clone(&live_nodes),
@@ -422,7 +422,7 @@ fn a_redis_that_is_too_slow_is_not_waited_for() {
     let redis = Redis::start().unwrap();
     let slow = control.block_on(redis.slow_address(Duration::from_millis(30))).unwrap();
     let live_nodes = Arc::new(AtomicU32::new(1));
-    let node = NodeCounters::with_redis(&slow, live_nodes, control.handle()).unwrap();
+    let node = NodeCounters::with_redis(DEADLINE, &slow, live_nodes, control.handle()).unwrap();
     let definition = limit(1, Duration::from_secs(60), Enforcement::Exact, OnFailure::Open);
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(500) {
@@ -456,7 +456,8 @@ fn a_node_starts_without_redis() {
     let mut redis = Redis::start().unwrap();
     redis.kill().unwrap();
     let live_nodes = Arc::new(AtomicU32::new(1));
-    let node = NodeCounters::with_redis(&redis.address(), live_nodes, control.handle()).unwrap();
+    let node =
+        NodeCounters::with_redis(DEADLINE, &redis.address(), live_nodes, control.handle()).unwrap();
     let definition = limit(3, Duration::from_secs(60), Enforcement::Exact, OnFailure::LocalShare);
     assert_eq!(admitted_of(&node, &definition, 9), 3);
     redis.start_again().unwrap();

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is off")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
@@ -11,27 +9,7 @@ use serde_json::json;
 use tollgate_data_plane::route::{ApiRoutes, EncodedSlash, Found, MatchInput, RouteTable, Target};
 use tollgate_model::api::Api;
 use tollgate_model::{FromText, Kind, Name, ResourceId, parse};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[expect(unsafe_code, reason = "a global allocator is the only way to count allocations")]
-// SAFETY: every call is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use tollgate_testkit::allocations::{self, Counting};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -98,9 +76,7 @@ fn a_hit_allocates_nothing() {
             };
             // An expression makes its scratch space the first time.
             assert!(search(), "{path}");
-            let before = ALLOCATIONS.get();
-            assert!(search(), "{path}");
-            assert_eq!(ALLOCATIONS.get() - before, 0, "{host}{path}");
+            assert_eq!(allocations::during(search), (true, 0), "{host}{path}");
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use tollgate_control_plane::identity::First;
 use tollgate_control_plane::{ControlPlane, Settings};
 
 use super::{DONE, Logging, control_runtime, signal};
@@ -28,9 +27,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
 
 async fn serve(settings: Settings) -> Result<Outcome, Failure> {
     let plane = ControlPlane::start(settings).await.map_err(Failure::ControlPlane)?;
-    if let First::Made(path) = plane.first_token() {
-        tracing::info!(file = %path.display(), "the first administrator's token is in a file");
-    }
     let shutdown = CancellationToken::new();
     let mut running = std::pin::pin!(plane.run(shutdown.clone()));
     tokio::select! {

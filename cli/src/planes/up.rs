@@ -10,8 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tollgate_control_plane::identity::First;
 use tollgate_control_plane::{ControlPlane, Settings as ControlSettings};
-use tollgate_data_plane::settings::{AccessLog, ControlPlane as ControlPlaneAddress};
+use tollgate_data_plane::settings::{
+    AccessLog, ControlPlane as ControlPlaneAddress, redis_timeout, redis_url,
+};
 use tollgate_data_plane::sync::Readiness;
 use tollgate_data_plane::{Node, Settings as NodeSettings};
 use tollgate_model::secret::SecretText;
@@ -64,17 +67,16 @@ pub(crate) struct Arguments {
     )]
     access_log: AccessLog,
     /// Where the counters are [default: in memory]
-    #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "TOLLGATE_REDIS_URL", value_name = "URL", hide_env_values = true, value_parser = redis_url)]
     redis: Option<SecretText>,
+    /// How long a call waits for Redis at most, from 1ms to 1s
+    #[arg(long, env = "TOLLGATE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "4ms", value_parser = redis_timeout)]
+    redis_timeout: Duration,
     /// How long calls may go on once the process is told to stop, such as 30s
     #[arg(long, env = "TOLLGATE_DRAIN_TIME", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     drain_time: Duration,
     #[command(flatten)]
     logging: Logging,
-}
-
-fn secret(text: &str) -> Result<SecretText, String> {
-    SecretText::from_text(text).map_err(|rejected| rejected.problem)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -96,6 +98,7 @@ async fn both(arguments: Arguments, out: &Output, control: &Handle) -> Result<Ou
         ControlPlane::start(control_settings(&arguments)).await.map_err(Failure::ControlPlane)?;
     let admin_address = plane.admin_address();
     let token_path = plane.admin_token_path().to_owned();
+    let is_token_given = matches!(plane.first_token(), First::Given);
     let settings = node_settings(&arguments, &plane).await?;
     let stop_plane = CancellationToken::new();
     let plane = control.spawn(plane.run(stop_plane.clone()));
@@ -110,7 +113,7 @@ async fn both(arguments: Arguments, out: &Output, control: &Handle) -> Result<Ou
     let stop_node = CancellationToken::new();
     let node = control.spawn(node.run(stop_node.clone()));
 
-    remember(admin_address, &token_path, out);
+    remember(admin_address, is_token_given, &token_path, out);
     let serving = async {
         wait_until_ready(&readiness).await?;
         greet(out, address, admin_address, &token_path)?;
@@ -168,6 +171,7 @@ async fn node_settings(
         workers: arguments.workers,
         access_log: arguments.access_log.clone(),
         redis: arguments.redis.clone(),
+        redis_timeout: arguments.redis_timeout,
         // Beside the control plane's files, as on a machine of its own.
         data: arguments.data.join("node"),
         control_plane: vec![ControlPlaneAddress { host: host.to_string(), port: grpc.port() }],
@@ -192,9 +196,10 @@ async fn wait_until_ready(readiness: &Arc<Readiness>) -> Result<(), Failure> {
 }
 
 /// Writes the context `local`, so that the next command in another terminal just works.
-fn remember(admin: SocketAddr, token_path: &std::path::Path, out: &Output) {
-    let token = crate::settings::secret_variable("TOLLGATE_ADMIN_TOKEN")
-        .or_else(|| std::fs::read_to_string(token_path).ok());
+fn remember(admin: SocketAddr, is_token_given: bool, token_path: &std::path::Path, out: &Output) {
+    // A variable that has no effect is no token either.
+    let given = is_token_given.then(|| crate::settings::secret_variable("TOLLGATE_ADMIN_TOKEN"));
+    let token = given.flatten().or_else(|| std::fs::read_to_string(token_path).ok());
     let written = Contexts::read().and_then(|mut contexts| {
         let context = Context {
             server: format!("http://{}", reachable(admin)),

@@ -8,9 +8,13 @@
     reason = "tests stop at the first fault"
 )]
 
+/// A control plane by itself.
+mod control;
 /// A cluster of PostgreSQL, Redis, two control planes and three nodes.
 mod cluster;
 /// One process, as a newcomer starts it.
 mod single;
 /// Processes, ports and the CLI.
 mod support;
+/// Bytes between a control plane and a node.
+mod wire;

@@ -73,7 +73,8 @@ impl Drop for Process {
     }
 }
 
-fn command(folder: &Path) -> Command {
+/// The program, with nothing in its environment but a home and [`TOKEN`].
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command
         .env_clear()

@@ -136,7 +136,7 @@ fn retire(
     let action = match overlap {
         None => Action::Delete(id.clone()),
         Some(overlap) => {
-            let spec = serde_json::from_str(&entry.checked.json);
+            let spec = serde_json::from_str(&entry.sent);
             let Ok(Value::Object(mut spec)) = spec else {
                 return Err(AdminError::Internal("a specification that is no object"));
             };

@@ -13,6 +13,9 @@ use crate::identity::{IdentityError, JoinError};
 use crate::store::StoreError;
 use crate::validate::MANAGED_ELSEWHERE;
 
+const BODY_TOO_LARGE: &str = "body_too_large";
+const BODY_LOST: &str = "body_lost";
+
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
@@ -90,8 +93,8 @@ impl AdminError {
             Self::BadRequest { code, issues, .. } => {
                 Problem { issues: issues.clone(), ..said(StatusCode::BAD_REQUEST, code) }
             }
-            Self::TooLarge(_) => said(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::BodyLost => said(StatusCode::REQUEST_TIMEOUT, "body_lost"),
+            Self::TooLarge(_) => said(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LARGE),
+            Self::BodyLost => said(StatusCode::REQUEST_TIMEOUT, BODY_LOST),
             Self::Faults(issues) => invalid(issues),
             Self::Change(error) => of_change(error),
             Self::Store(error) => of_store(error),
@@ -233,6 +236,10 @@ pub(crate) fn render(mut response: Response, request_id: &str) -> Response {
     }
     if problem.status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if matches!(problem.code, BODY_TOO_LARGE | BODY_LOST) {
+        // The rest of the body is not read: the connection ends, and the client is told not to use it again.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     *response.body_mut() = Body::from(body.to_string());
     response

@@ -6,12 +6,12 @@ use tollgate_model::api::Api;
 use tollgate_model::host::HostPattern;
 use tollgate_model::path::BasePath;
 use tollgate_model::{FromText, Kind, Name, ResourceId, Spec};
-use tollgate_policy::Checked;
 use tollgate_policy::chain::Chain;
 use tollgate_policy::check::{Attached, Item};
 use tollgate_policy::policies::AnyPolicy;
 use tollgate_policy::policy::RouteFacts;
-use tollgate_policy::set::{Hosts, Set};
+use tollgate_policy::resources::Hosts;
+use tollgate_policy::{Checked, Resources};
 
 use super::{RouteEntry, Slot, Target};
 
@@ -25,7 +25,7 @@ pub(super) struct BuiltApi {
 
 /// What building an API looks up.
 pub(super) struct Builder<'a> {
-    pub(super) set: &'a Set,
+    pub(super) resources: &'a Resources,
     pub(super) gateway: &'a Name,
     pub(super) upstream_slot: &'a dyn Fn(&ResourceId) -> Option<Slot>,
 }
@@ -37,7 +37,7 @@ impl Builder<'_> {
             return None;
         }
         let tenant = &checked.id.tenant;
-        let hosts = match self.set.hosts_of(tenant, api) {
+        let hosts = match self.resources.hosts_of(tenant, api) {
             Hosts::Any => None,
             Hosts::These(hosts) => Some(hosts.to_vec()),
         };
@@ -66,14 +66,14 @@ impl Builder<'_> {
     /// Policies never run without what they name: an API whose policy set or secret this node had
     /// to refuse is closed, not open.
     fn has_what_policies_need(&self, checked: &Checked) -> bool {
-        let tenant = self.set.get(&ResourceId::of_tenant(&checked.id.tenant));
-        let gateway = self.set.get(&ResourceId::of_gateway(self.gateway));
+        let tenant = self.resources.get(&ResourceId::of_tenant(&checked.id.tenant));
+        let gateway = self.resources.get(&ResourceId::of_gateway(self.gateway));
         [Some(checked), tenant.map(|tenant| &**tenant), gateway.map(|gateway| &**gateway)]
             .into_iter()
             .flatten()
             .flat_map(|checked| &checked.references)
             .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
-            .all(|reference| self.set.get(&reference.to).is_some())
+            .all(|reference| self.resources.get(&reference.to).is_some())
     }
 
     fn target(
@@ -92,7 +92,10 @@ impl Builder<'_> {
     /// Gateway, tenant, API, route: the outermost level first.
     fn chain(&self, api: &Checked, route: &Attached) -> Chain {
         let of = |id: ResourceId| {
-            self.set.get(&id).map(|checked| self.expand(&checked.policies)).unwrap_or_default()
+            self.resources
+                .get(&id)
+                .map(|checked| self.expand(&checked.policies))
+                .unwrap_or_default()
         };
         let levels = [
             of(ResourceId::of_gateway(self.gateway)),
@@ -110,7 +113,7 @@ impl Builder<'_> {
             match item {
                 Item::Policy(policy) => policies.push(Arc::clone(policy)),
                 Item::Set(id) => {
-                    let set = self.set.get(id).map(|checked| checked.policies.as_slice());
+                    let set = self.resources.get(id).map(|checked| checked.policies.as_slice());
                     for item in set.unwrap_or_default() {
                         // Sets do not hold sets: the check refused it.
                         if let Item::Policy(policy) = item {
@@ -162,8 +165,8 @@ pub(super) fn refused_api(
 }
 
 /// The specification of a gateway; every default where it is not written.
-pub(super) fn gateway_of(set: &Set, name: &Name) -> tollgate_model::gateway::Gateway {
-    match set.get(&ResourceId::of_gateway(name)).map(|checked| &checked.spec) {
+pub(super) fn gateway_of(resources: &Resources, name: &Name) -> tollgate_model::gateway::Gateway {
+    match resources.get(&ResourceId::of_gateway(name)).map(|checked| &checked.spec) {
         Some(Spec::Gateway(gateway)) => gateway.clone(),
         _ => tollgate_model::gateway::Gateway::default(),
     }

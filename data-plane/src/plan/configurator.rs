@@ -1,7 +1,7 @@
 //! Receives resources, keeps out what cannot be run, and swaps plans. All of it is off the request
 //! path; the cost of a change follows what it touches.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,13 +9,14 @@ use tollgate_model::host::HostPattern;
 use tollgate_model::path::BasePath;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::wire::{self, Digest};
-use tollgate_model::{Document, Issues, Kind, Name, ResourceId, Spec};
+use tollgate_model::{Issues, Kind, Name, ResourceId, Spec};
 use tollgate_policy::chain::Chain;
 use tollgate_policy::policy::Caller;
-use tollgate_policy::{Checked, Set};
+use tollgate_policy::{Checked, Resources};
 use tollgate_proto::v1;
 
 use super::build::{self, Builder, BuiltApi};
+use super::read::read_all;
 use super::upstream::{EndpointId, UpstreamPlan};
 use super::{Plan, Slot, index};
 use crate::route::ApiRoutes;
@@ -46,7 +47,7 @@ pub struct Configurator {
     held: HashMap<v1::ResourceId, v1::Resource>,
     digest: Digest,
     refused: HashMap<v1::ResourceId, Refused>,
-    set: Set,
+    resources: Resources,
     placed: HashMap<ResourceId, Placed>,
     upstream_slots: HashMap<ResourceId, Slot>,
     free_entries: Vec<Slot>,
@@ -77,6 +78,8 @@ struct Dirty {
     upstreams: BTreeSet<ResourceId>,
     credentials: BTreeSet<ResourceId>,
     is_gateway: bool,
+    /// Every chain begins with the gateway's policies.
+    is_gateway_chain: bool,
 }
 
 impl Configurator {
@@ -91,7 +94,7 @@ impl Configurator {
             held: HashMap::new(),
             digest: Digest::default(),
             refused: HashMap::new(),
-            set: Set::default(),
+            resources: Resources::default(),
             placed: HashMap::new(),
             upstream_slots: HashMap::new(),
             free_entries: Vec::new(),
@@ -150,17 +153,19 @@ impl Configurator {
     /// Applies an update whole. What cannot be run is kept out and named; its last good version
     /// stays, or its place answers 503. Returns when the new plan is live.
     pub fn apply(&mut self, mut update: Update) {
-        if update.is_whole {
-            let kept: std::collections::HashSet<v1::ResourceId> =
-                update.upserts.iter().map(wire::id_of).collect();
+        if update.is_whole && !self.held.is_empty() {
+            let kept: HashSet<v1::ResourceId> = update.upserts.iter().map(wire::id_of).collect();
             update.removals = self.held.keys().filter(|id| !kept.contains(*id)).cloned().collect();
         }
         let mut dirty = Dirty::default();
         for id in &update.removals {
             self.remove(id, &mut dirty);
         }
-        for resource in update.upserts {
-            self.upsert(resource, &mut dirty);
+        let mut changed = update.upserts;
+        changed.retain(|resource| !self.holds(resource));
+        let read = read_all(&changed);
+        for (resource, read) in changed.into_iter().zip(read) {
+            self.upsert(resource, read, &mut dirty);
         }
         self.plan.revision = update.revision;
         self.plan.is_complete |= update.is_whole;
@@ -176,25 +181,29 @@ impl Configurator {
         let Ok(id) = wire::id_from_wire(wire_id) else { return };
         self.mark(&id, true, dirty);
         self.forget_values(&id);
-        self.set.remove(&id);
+        self.resources.remove(&id);
     }
 
-    fn upsert(&mut self, resource: v1::Resource, dirty: &mut Dirty) {
+    fn holds(&self, resource: &v1::Resource) -> bool {
+        self.held
+            .get(&wire::id_of(resource))
+            .is_some_and(|held| held.version == resource.version && held.spec == resource.spec)
+    }
+
+    fn upsert(&mut self, resource: v1::Resource, read: Result<Checked, Issues>, dirty: &mut Dirty) {
         let wire_id = wire::id_of(&resource);
-        match self.held.get(&wire_id) {
-            Some(old) if old.version == resource.version && old.spec == resource.spec => return,
-            Some(old) => self.digest.toggle(old),
-            None => {}
+        if let Some(old) = self.held.get(&wire_id) {
+            self.digest.toggle(old);
         }
         self.digest.toggle(&resource);
         let version = resource.version;
-        match read(&wire_id, &resource) {
+        match read {
             Ok(checked) => {
                 self.refused.remove(&wire_id);
                 let id = checked.id.clone();
-                let is_new = self.set.get(&id).is_none();
+                let is_new = self.resources.get(&id).is_none();
                 self.forget_values(&id);
-                self.set.insert(Arc::new(checked));
+                self.resources.insert(Arc::new(checked));
                 self.remember_values(&id);
                 self.mark(&id, is_new, dirty);
             }
@@ -240,7 +249,7 @@ impl Configurator {
     }
 
     fn mark_referrers(&self, id: &ResourceId, dirty: &mut Dirty) {
-        for referrer in self.set.referrers(id) {
+        for referrer in self.resources.referrers(id) {
             match referrer.kind {
                 Kind::Api => {
                     dirty.apis.insert(referrer.clone());
@@ -248,7 +257,7 @@ impl Configurator {
                 Kind::Credential => {
                     dirty.credentials.insert(referrer.clone());
                 }
-                Kind::Gateway => dirty.is_gateway |= referrer.name == self.gateway,
+                Kind::Gateway => dirty.is_gateway_chain |= referrer.name == self.gateway,
                 // A set that a tenant or an application uses reaches what those reach. Nothing refers
                 // to a resource that refers back, so this ends.
                 Kind::Tenant | Kind::Application | Kind::PolicySet => {
@@ -260,7 +269,7 @@ impl Configurator {
     }
 
     fn forget_values(&mut self, id: &ResourceId) {
-        match self.set.get(id).map(|checked| &checked.spec) {
+        match self.resources.get(id).map(|checked| &checked.spec) {
             Some(Spec::Credential(credential)) => {
                 if let Some(hash) = credential.api_key.hash {
                     self.plan.callers.remove_mut(&hash);
@@ -274,20 +283,23 @@ impl Configurator {
     }
 
     fn remember_values(&mut self, id: &ResourceId) {
-        if let Some(Spec::Secret(secret)) = self.set.get(id).map(|checked| &checked.spec) {
+        if let Some(Spec::Secret(secret)) = self.resources.get(id).map(|checked| &checked.spec) {
             self.plan.secrets.insert_mut(id.clone(), secret.value.clone());
         }
     }
 
     fn rebuild(&mut self, mut dirty: Dirty) {
         if dirty.is_gateway {
-            let gateway = build::gateway_of(&self.set, &self.gateway);
+            let gateway = build::gateway_of(&self.resources, &self.gateway);
             self.listen_as(&gateway);
+            dirty.is_gateway_chain |= gateway.policies != self.plan.gateway.policies;
             self.plan.gateway = Arc::new(gateway);
-            dirty.apis.extend(self.placed.keys().cloned());
         } else if self.is_listening_refused {
             // The address may be free by now.
             self.listen_as(&Arc::clone(&self.plan.gateway));
+        }
+        if dirty.is_gateway_chain {
+            dirty.apis.extend(self.placed.keys().cloned());
         }
         for id in &dirty.upstreams {
             self.place_upstream(id);
@@ -305,7 +317,7 @@ impl Configurator {
         let id = wire::id_to_wire(&ResourceId::of_gateway(&self.gateway));
         let was_refused = std::mem::replace(&mut self.is_listening_refused, !issues.0.is_empty());
         let Some(held) = self.held.get(&id) else { return };
-        let checked = self.set.get(&ResourceId::of_gateway(&self.gateway));
+        let checked = self.resources.get(&ResourceId::of_gateway(&self.gateway));
         // A newer version that cannot be read is refused for that, however the last good one listens.
         if checked.is_none_or(|checked| checked.version != held.version) {
             return;
@@ -318,7 +330,7 @@ impl Configurator {
     }
 
     fn place_upstream(&mut self, id: &ResourceId) {
-        let Some(checked) = self.set.get(id).cloned() else {
+        let Some(checked) = self.resources.get(id).cloned() else {
             if let Some(slot) = self.upstream_slots.remove(id) {
                 self.free_upstreams.push(slot);
             }
@@ -389,11 +401,14 @@ impl Configurator {
         id: &ResourceId,
         api_number: u32,
     ) -> Option<(BuiltApi, Option<Arc<Checked>>)> {
-        if let Some(checked) = self.set.get(id) {
+        if let Some(checked) = self.resources.get(id) {
             let Spec::Api(api) = &checked.spec else { return None };
             let upstream_slot = |id: &ResourceId| self.upstream_slots.get(id).copied();
-            let builder =
-                Builder { set: &self.set, gateway: &self.gateway, upstream_slot: &upstream_slot };
+            let builder = Builder {
+                resources: &self.resources,
+                gateway: &self.gateway,
+                upstream_slot: &upstream_slot,
+            };
             return Some((builder.api(checked, api, api_number)?, Some(Arc::clone(checked))));
         }
         let held = self.held.get(&wire::id_to_wire(id))?;
@@ -421,17 +436,21 @@ impl Configurator {
     }
 
     fn place_credential(&mut self, id: &ResourceId) {
-        let Some(checked) = self.set.get(id) else { return };
+        let Some(checked) = self.resources.get(id) else { return };
         let Spec::Credential(credential) = &checked.spec else { return };
         let Some(hash) = credential.api_key.hash else { return };
         let owner =
             ResourceId::new(Kind::Application, id.tenant.clone(), credential.application.clone());
-        let Some(application) = self.set.get(&owner) else {
+        let Some(application) = self.resources.get(&owner) else {
             self.plan.callers.remove_mut(&hash);
             return;
         };
         let Spec::Application(spec) = &application.spec else { return };
-        let builder = Builder { set: &self.set, gateway: &self.gateway, upstream_slot: &|_| None };
+        let builder = Builder {
+            resources: &self.resources,
+            gateway: &self.gateway,
+            upstream_slot: &|_| None,
+        };
         let policies = builder.expand(&application.policies);
         let caller = Caller {
             tenant: id.tenant.clone(),
@@ -450,23 +469,13 @@ impl Configurator {
             .references
             .iter()
             .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
-            .any(|reference| self.set.get(&reference.to).is_none())
+            .any(|reference| self.resources.get(&reference.to).is_none())
     }
 
     fn take_number(&mut self) -> u32 {
         self.next_number = self.next_number.wrapping_add(1);
         self.next_number
     }
-}
-
-fn read(wire_id: &v1::ResourceId, resource: &v1::Resource) -> Result<Checked, Issues> {
-    let id = wire::id_from_wire(wire_id)?;
-    let spec = wire::spec_from_wire(resource)?;
-    let document = Document { id, labels: std::collections::BTreeMap::new(), spec };
-    let mut checked = tollgate_policy::check::check(&document, resource.version)?;
-    // The text is held once, in the message it came in.
-    checked.json = Arc::from("");
-    Ok(checked)
 }
 
 /// Routes of an API whose own cannot be read.

@@ -17,6 +17,8 @@ use crate::route::RouteTable;
 mod build;
 // Receives resources, keeps out what cannot be run, swaps plans.
 mod configurator;
+// Resources as they come, made into what can be run.
+mod read;
 // One upstream as it is called.
 mod upstream;
 

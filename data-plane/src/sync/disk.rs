@@ -92,46 +92,35 @@ impl DiskWriter {
     }
 
     /// Writes until it is stopped, and then what is left.
-    #[expect(clippy::cognitive_complexity, reason = "what the log macros expand to is counted")]
     pub(super) async fn run(
         mut self,
         queue: Arc<DiskQueue>,
         readiness: Arc<Readiness>,
         stop: CancellationToken,
     ) {
-        let mut warned_at: Option<Instant> = None;
+        let mut warnings = Warnings::default();
         let mut retry_at: Option<Instant> = None;
         loop {
             let is_last = tokio::select! {
                 () = stop.cancelled() => true,
                 () = wait(&queue, retry_at) => false,
             };
-            let Some(batch) = queue.take() else {
-                if is_last {
+            if let Some(batch) = queue.take() {
+                let written = tokio::task::spawn_blocking(move || {
+                    let result = self.write(batch);
+                    (self, result)
+                });
+                let Ok((writer, result)) = written.await else {
+                    end_without_writer(&readiness);
                     return;
-                }
-                continue;
-            };
-            let written = tokio::task::spawn_blocking(move || {
-                let result = self.write(batch);
-                (self, result)
-            });
-            let Ok((writer, result)) = written.await else {
-                tracing::error!("the writer of the configuration on disk is gone");
-                readiness.set_disk_failing(true);
-                return;
-            };
-            self = writer;
-            readiness.set_disk_failing(result.is_err());
-            retry_at = None;
-            if let Err(error) = result {
-                if warned_at.is_none_or(|at| at.elapsed() >= WARNING_TIME) {
-                    warned_at = Some(Instant::now());
-                    let folder = self.files.folder().display();
-                    tracing::warn!(%folder, %error, "the configuration is not kept on disk; serving on");
-                }
-                queue.put_whole();
-                retry_at = Some(Instant::now() + RETRY_TIME);
+                };
+                self = writer;
+                readiness.set_disk_failing(result.is_err());
+                retry_at = result.err().map(|error| {
+                    warnings.tell(&self.files, &error);
+                    queue.put_whole();
+                    Instant::now() + RETRY_TIME
+                });
             }
             if is_last {
                 return;
@@ -185,6 +174,28 @@ impl DiskWriter {
         self.lock = Some(file);
         Ok(())
     }
+}
+
+/// Tells of a disk that fails, but not each time.
+#[derive(Default)]
+struct Warnings {
+    told_at: Option<Instant>,
+}
+
+impl Warnings {
+    fn tell(&mut self, files: &LastGood, error: &io::Error) {
+        if self.told_at.is_none_or(|at| at.elapsed() >= WARNING_TIME) {
+            self.told_at = Some(Instant::now());
+            let folder = files.folder().display();
+            tracing::warn!(%folder, %error, "the configuration is not kept on disk; serving on");
+        }
+    }
+}
+
+/// The thread that wrote has panicked: nothing is kept from now on.
+fn end_without_writer(readiness: &Readiness) {
+    tracing::error!("the writer of the configuration on disk is gone");
+    readiness.set_disk_failing(true);
 }
 
 async fn wait(queue: &DiskQueue, retry_at: Option<Instant>) {

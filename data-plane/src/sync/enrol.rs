@@ -3,6 +3,7 @@
 //! In the data folder: `node-key.pem`, the key, which never leaves it, and `node-certificate.json`,
 //! what the control plane gave for it. Both are their owner's alone.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -311,22 +312,29 @@ pub(super) async fn renew(
     }
 }
 
-#[expect(clippy::cognitive_complexity, reason = "what the log macros expand to is counted")]
+/// The node's key; a new one where there is none that reads.
 fn open_key(path: &Path) -> Result<KeyPair, EnrolError> {
-    match fs::read_to_string(path).map(Zeroizing::new) {
-        Ok(pem) => match KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ECDSA_P256_SHA256) {
-            Ok(key) => return Ok(key),
-            Err(error) => {
-                let path = path.display();
-                tracing::warn!(%path, %error, "the node's key does not read; a new one is made");
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => {
-            let path = path.display();
-            tracing::warn!(%path, %error, "the node's key does not read; a new one is made");
-        }
+    let kept = read_key(path).unwrap_or_else(|error| {
+        let path = path.display();
+        tracing::warn!(%path, %error, "the node's key does not read; a new one is made");
+        None
+    });
+    match kept {
+        Some(key) => Ok(key),
+        None => make_key(path),
     }
+}
+
+/// None where there is no file.
+fn read_key(path: &Path) -> Result<Option<KeyPair>, Box<dyn Error>> {
+    match fs::read_to_string(path).map(Zeroizing::new) {
+        Ok(pem) => Ok(Some(KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ECDSA_P256_SHA256)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn make_key(path: &Path) -> Result<KeyPair, EnrolError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(EnrolError::Key)?;
     let pem = Zeroizing::new(key.serialize_pem());
     if let Err(error) = seal::write_private(path, pem.as_bytes()) {
@@ -337,7 +345,7 @@ fn open_key(path: &Path) -> Result<KeyPair, EnrolError> {
 }
 
 fn read_certificate(path: &Path) -> Option<Certificate> {
-    let warn = |error: &dyn std::error::Error| {
+    let warn = |error: &dyn Error| {
         let path = path.display();
         tracing::warn!(%path, %error, "the node's certificate does not read; it has to join");
     };

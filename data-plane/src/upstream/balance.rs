@@ -27,7 +27,7 @@ pub(super) fn pick<'a>(
         // draw by weight; the second is the next in turn that is another one.
         Balance::LeastRequest => {
             let second = untried.find(|index| *index != first.0).and_then(at);
-            let active = |endpoint: &Endpoint| core.pool.active(endpoint);
+            let active = |endpoint: &Endpoint| core.pool.endpoint(endpoint).active();
             Some(second.filter(|(_, second)| active(second) < active(first.1)).unwrap_or(first))
         }
     }

@@ -1,5 +1,6 @@
 //! A new connection to an endpoint.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -9,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_model::upstream::Protocol;
 
 use super::bound;
-use super::pool::{Lease, Sender};
+use super::pool::{EndpointPool, Lease, Sender};
 use crate::connection::LocalExecutor;
 use crate::core::Core;
 use crate::fault::Fault;
@@ -24,13 +25,14 @@ pub(super) async fn connect(
     core: &Core,
     upstream: &UpstreamPlan,
     endpoint: &Endpoint,
+    pool: &Rc<EndpointPool>,
     deadline: Option<Instant>,
 ) -> Result<Lease, Fault> {
     let limit = bound(upstream.connect_timeout, deadline);
     match timeout_at(limit, open(endpoint)).await {
         Ok(Ok(sender)) => {
             core.metrics.upstream_connections.add(1);
-            Ok(core.pool.lease(endpoint, sender))
+            Ok(pool.open(sender))
         }
         Ok(Err(error)) => {
             tracing::debug!(endpoint = ?endpoint.authority, %error, "connect to an endpoint");

@@ -2,6 +2,7 @@
 //! is safe.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
@@ -24,6 +25,7 @@ mod connect;
 mod pool;
 
 pub use body::{OutgoingBody, Upload};
+use pool::EndpointPool;
 pub use pool::{Lease, Pool, Turn};
 
 /// An answer's head, and what its body needs.
@@ -120,11 +122,12 @@ pub async fn send(
         let (index, endpoint) = endpoint;
         let may_retry = *attempts <= upstream.retry_attempts;
         let copy = if may_retry { Copy::of(&request) } else { None };
+        let pool = core.pool.endpoint(endpoint);
         if !upstream.preserves_host {
-            let authority = core.pool.authority(endpoint);
-            request.headers_mut().insert(header::HOST, authority);
+            request.headers_mut().insert(header::HOST, pool.authority());
         }
-        let failure = match attempt(core, upstream, endpoint, request, deadline).await {
+        let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline };
+        let failure = match attempt.run(request).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
@@ -145,52 +148,63 @@ pub async fn send(
 }
 
 /// One attempt at one endpoint.
-async fn attempt(
-    core: &Core,
-    upstream: &UpstreamPlan,
-    endpoint: &Endpoint,
-    mut request: Box<Request<OutgoingBody>>,
+struct Attempt<'a> {
+    core: &'a Core,
+    upstream: &'a UpstreamPlan,
+    endpoint: &'a Endpoint,
+    pool: &'a Rc<EndpointPool>,
     deadline: Option<Instant>,
-) -> Result<Answer, Failure> {
-    let turn = core.pool.begin(endpoint);
-    match endpoint.protocol {
-        Protocol::Http1 => as_http1(&mut request),
-        Protocol::Http2 => as_http2(&mut request, endpoint),
-    }
-    for _ in 0..STALE_TRIES {
-        let mut lease = match core.pool.take(endpoint) {
-            Some(lease) => lease,
-            None => match connect::connect(core, upstream, endpoint, deadline).await {
-                Ok(lease) => lease,
-                Err(fault) => {
-                    core.metrics.upstream_connect_failures.add(1);
-                    return Err(Failure {
-                        fault,
-                        progress: Progress::NotSent,
-                        request: Some(request),
-                    });
-                }
-            },
-        };
-        let upload = request.body().upload();
-        let sent = Failure::sent;
-        match send_in_time(upstream, &mut lease, request, upload.as_deref(), deadline).await {
-            // Nobody asked it to speak another protocol.
-            Some(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(sent(Fault::Reset));
-            }
-            Some(Ok(response)) => {
-                lease.hold(turn);
-                return Ok(Answer { response, lease, authority: core.pool.authority(endpoint) });
-            }
-            Some(Err(pool::SendError { request: Some(unsent) })) => request = Box::new(unsent),
-            Some(Err(pool::SendError { request: None })) => {
-                return Err(sent(upload.and_then(|upload| upload.fault()).unwrap_or(Fault::Reset)));
-            }
-            None => return Err(sent(Fault::TimedOut)),
+}
+
+impl Attempt<'_> {
+    async fn run(&self, mut request: Box<Request<OutgoingBody>>) -> Result<Answer, Failure> {
+        let turn = self.pool.begin();
+        match self.endpoint.protocol {
+            Protocol::Http1 => as_http1(&mut request),
+            Protocol::Http2 => as_http2(&mut request, self.endpoint),
         }
+        let not_sent =
+            |fault, request| Failure { fault, progress: Progress::NotSent, request: Some(request) };
+        for _ in 0..STALE_TRIES {
+            let mut lease = match self.connection().await {
+                Ok(lease) => lease,
+                Err(fault) => return Err(not_sent(fault, request)),
+            };
+            let upload = request.body().upload();
+            let sent = Failure::sent;
+            let (upstream, deadline) = (self.upstream, self.deadline);
+            match send_in_time(upstream, &mut lease, request, upload.as_deref(), deadline).await {
+                // Nobody asked it to speak another protocol.
+                Some(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(sent(Fault::Reset));
+                }
+                Some(Ok(response)) => {
+                    lease.hold(turn);
+                    return Ok(Answer { response, lease, authority: self.pool.authority() });
+                }
+                Some(Err(pool::SendError { request: Some(unsent) })) => {
+                    request = Box::new(unsent);
+                }
+                Some(Err(pool::SendError { request: None })) => {
+                    let broken = upload.and_then(|upload| upload.fault());
+                    return Err(sent(broken.unwrap_or(Fault::Reset)));
+                }
+                None => return Err(sent(Fault::TimedOut)),
+            }
+        }
+        Err(not_sent(Fault::Reset, request))
     }
-    Err(Failure { fault: Fault::Reset, progress: Progress::NotSent, request: Some(request) })
+
+    /// A kept connection, or a new one.
+    async fn connection(&self) -> Result<Lease, Fault> {
+        if let Some(lease) = self.pool.take() {
+            return Ok(lease);
+        }
+        let opened =
+            connect::connect(self.core, self.upstream, self.endpoint, self.pool, self.deadline);
+        // Rare and large: in its own memory, it takes no room in every request's.
+        Box::pin(opened).await.inspect_err(|_| self.core.metrics.upstream_connect_failures.add(1))
+    }
 }
 
 /// Waits for an answer's head, from the request's last byte on; none where it is late.

@@ -30,7 +30,8 @@ pub struct Pool {
     upstreams: Numbered<UpstreamState>,
 }
 
-struct EndpointPool {
+/// Kept connections of one core to one endpoint.
+pub(super) struct EndpointPool {
     idle: RefCell<Vec<Idle>>,
     /// The one connection that all requests of HTTP/2 share.
     shared: RefCell<Option<http2::SendRequest<OutgoingBody>>>,
@@ -77,7 +78,8 @@ impl Drop for Turn {
 }
 
 impl Pool {
-    fn endpoint(&self, endpoint: &Endpoint) -> Rc<EndpointPool> {
+    /// What the core has of an endpoint. Looked up once a request: each look-up is a hash.
+    pub(super) fn endpoint(&self, endpoint: &Endpoint) -> Rc<EndpointPool> {
         let EndpointId(number) = endpoint.id;
         let mut endpoints = self.endpoints.borrow_mut();
         let pool = endpoints.entry(number).or_insert_with(|| {
@@ -90,49 +92,6 @@ impl Pool {
             })
         });
         Rc::clone(pool)
-    }
-
-    /// The endpoint's name for `host`.
-    pub(super) fn authority(&self, endpoint: &Endpoint) -> HeaderValue {
-        self.endpoint(endpoint).authority.clone()
-    }
-
-    /// Requests of this core under way at an endpoint.
-    pub(super) fn active(&self, endpoint: &Endpoint) -> u32 {
-        self.endpoint(endpoint).active.get()
-    }
-
-    /// Counts a request as under way.
-    pub(super) fn begin(&self, endpoint: &Endpoint) -> Turn {
-        let pool = self.endpoint(endpoint);
-        pool.active.set(pool.active.get() + 1);
-        Turn(pool)
-    }
-
-    /// A kept connection that is ready.
-    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Lease> {
-        let pool = self.endpoint(endpoint);
-        let shared = pool.shared.borrow().as_ref().filter(|sender| sender.is_ready()).cloned();
-        if let Some(sender) = shared {
-            return Some(Lease { sender: Sender::Http2(sender), pool, turn: None });
-        }
-        loop {
-            // The newest first: the others may grow old and be closed.
-            let idle = pool.idle.borrow_mut().pop()?;
-            if idle.sender.is_ready() {
-                return Some(Lease { sender: Sender::Http1(idle.sender), pool, turn: None });
-            }
-            // Closed, or the end of its last answer is not yet read: neither is worth waiting for.
-        }
-    }
-
-    /// A new connection.
-    pub(super) fn lease(&self, endpoint: &Endpoint, sender: Sender) -> Lease {
-        let pool = self.endpoint(endpoint);
-        if let Sender::Http2(sender) = &sender {
-            *pool.shared.borrow_mut() = Some(sender.clone());
-        }
-        Lease { sender, pool, turn: None }
     }
 
     /// Where an upstream's turn stands, which moves on by one.
@@ -188,6 +147,52 @@ impl Pool {
             }
             Rc::strong_count(pool) > 1 || shared.is_some() || !pool.idle.borrow().is_empty()
         });
+    }
+}
+
+impl EndpointPool {
+    /// The endpoint's name for `host`.
+    pub(super) fn authority(&self) -> HeaderValue {
+        self.authority.clone()
+    }
+
+    /// Requests of this core under way.
+    pub(super) fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// Counts a request as under way.
+    pub(super) fn begin(self: &Rc<Self>) -> Turn {
+        self.active.set(self.active.get() + 1);
+        Turn(Rc::clone(self))
+    }
+
+    /// A kept connection that is ready.
+    pub(super) fn take(self: &Rc<Self>) -> Option<Lease> {
+        let shared = self.shared.borrow().as_ref().filter(|sender| sender.is_ready()).cloned();
+        if let Some(sender) = shared {
+            return Some(self.lease(Sender::Http2(sender)));
+        }
+        loop {
+            // The newest first: the others may grow old and be closed.
+            let idle = self.idle.borrow_mut().pop()?;
+            if idle.sender.is_ready() {
+                return Some(self.lease(Sender::Http1(idle.sender)));
+            }
+            // Closed, or the end of its last answer is not yet read: neither is worth waiting for.
+        }
+    }
+
+    /// A new connection.
+    pub(super) fn open(self: &Rc<Self>, sender: Sender) -> Lease {
+        if let Sender::Http2(sender) = &sender {
+            *self.shared.borrow_mut() = Some(sender.clone());
+        }
+        self.lease(sender)
+    }
+
+    fn lease(self: &Rc<Self>, sender: Sender) -> Lease {
+        Lease { sender, pool: Rc::clone(self), turn: None }
     }
 }
 

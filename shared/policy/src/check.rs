@@ -29,8 +29,6 @@ pub struct Checked {
     pub route_policies: Vec<Attached>,
     /// Resources that must be there.
     pub references: Vec<Reference>,
-    /// The specification as JSON text, as it goes to nodes.
-    pub json: Arc<str>,
 }
 
 /// A compiled `policies` list.
@@ -81,17 +79,8 @@ pub fn check(document: &Document, version: u64) -> Result<Checked, Issues> {
     compiler.own_references(&spec);
     let (policies, route_policies) = compiler.all_policies(&spec);
     let references = compiler.references;
-    let json = Arc::from(document.spec.to_string());
     let id = document.id.clone();
-    compiler.issues.into_result(Checked {
-        id,
-        version,
-        spec,
-        policies,
-        route_policies,
-        references,
-        json,
-    })
+    compiler.issues.into_result(Checked { id, version, spec, policies, route_policies, references })
 }
 
 struct Compiler<'a> {

@@ -2,7 +2,8 @@
 //! CLI, the control plane and the node call. This crate never opens a socket, reads a clock or a
 //! file, or starts a thread; what it needs of the world comes through [`ports`].
 //!
-//! Read in this order: [`policy`], [`policies`], [`chain`], [`check`], [`set`].
+//! Read in this order: [`policy`], [`policies`], [`chain`], [`check`], [`resources`],
+//! [`set`].
 
 // The contract: what every policy is.
 pub mod policy;
@@ -20,12 +21,15 @@ pub mod policies;
 pub mod chain;
 // One resource: its specification parsed and its policies compiled.
 pub mod check;
-// All resources: references, ownership, ties.
+// All resources, and who needs whom.
+pub mod resources;
+// What only all of them together show: ownership, ties, keys.
 pub mod set;
 
 pub use body::Body;
 pub use check::Checked;
 pub use policy::{Cx, End, Flow, Phase, Policy, Refusal, Scope};
+pub use resources::Resources;
 pub use set::Set;
 
 /// The world as tests have it; the same file serves the tests in `tests/`.

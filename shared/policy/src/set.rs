@@ -1,14 +1,14 @@
-//! All resources of a configuration, and what only all of them together show: references, ownership
-//! of hosts, ties of routes, keys that are given twice.
+//! What only all resources of a configuration together show: references, ownership of hosts, ties
+//! of routes, keys that are given twice.
 //!
 //! A set is persistent: a copy costs nothing, and a change costs what it touches, also where
-//! 50,000 APIs share one host. Checking likewise looks at what a change touches alone.
+//! 50,000 APIs share one host. Checking likewise looks at what a change touches alone. A node runs
+//! what was checked, and holds [`Resources`] alone.
 
 use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, HashTrieSetSync};
 use tollgate_model::api::Api;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::host::HostPattern;
@@ -17,21 +17,20 @@ use tollgate_model::{FromText, Issues, Kind, Name, ResourceId, Spec};
 
 use crate::chain::runs_after_authentication;
 use crate::check::{Checked, Item};
+use crate::resources::{Hosts, Index, Resources, add, discard};
 
-/// Resources that were each checked by themselves.
+/// Resources that were each checked by themselves, to be checked together.
 #[derive(Clone)]
 pub struct Set {
-    by_id: HashTrieMapSync<ResourceId, Arc<Checked>>,
-    /// Who needs a resource, whether that one is there or not.
-    referrers: HashTrieMapSync<ResourceId, HashTrieSetSync<ResourceId>>,
+    resources: Resources,
     /// The APIs at one place.
-    places: HashTrieMapSync<Place, HashTrieSetSync<ResourceId>>,
+    places: Index<Place>,
     /// The APIs that name a host.
-    hosts: HashTrieMapSync<HostPattern, HashTrieSetSync<ResourceId>>,
+    hosts: Index<HostPattern>,
     /// The tenants that own a host; more than one is a fault.
-    claims: HashTrieMapSync<HostPattern, HashTrieSetSync<ResourceId>>,
+    claims: Index<HostPattern>,
     /// The credentials with one key; more than one is a fault.
-    keys: HashTrieMapSync<KeyHash, HashTrieSetSync<ResourceId>>,
+    keys: Index<KeyHash>,
 }
 
 /// Where an API answers: gateway, host (none: any), base path.
@@ -45,12 +44,11 @@ struct Place {
 impl Default for Set {
     fn default() -> Self {
         Self {
-            by_id: HashTrieMapSync::new_sync(),
-            referrers: HashTrieMapSync::new_sync(),
-            places: HashTrieMapSync::new_sync(),
-            hosts: HashTrieMapSync::new_sync(),
-            claims: HashTrieMapSync::new_sync(),
-            keys: HashTrieMapSync::new_sync(),
+            resources: Resources::default(),
+            places: Index::new_sync(),
+            hosts: Index::new_sync(),
+            claims: Index::new_sync(),
+            keys: Index::new_sync(),
         }
     }
 }
@@ -59,32 +57,16 @@ impl Default for Set {
 pub type Faults = Vec<(ResourceId, Issues)>;
 
 impl Set {
+    /// The resources themselves.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
     /// Finds a resource.
     #[must_use]
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Checked>> {
-        self.by_id.get(id)
-    }
-
-    /// Every resource, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Checked>> {
-        self.by_id.values()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_id.size()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
-    /// The resources that need this one.
-    pub fn referrers(&self, id: &ResourceId) -> impl Iterator<Item = &ResourceId> {
-        self.referrers.get(id).into_iter().flat_map(HashTrieSetSync::iter)
+        self.resources.get(id)
     }
 
     /// Puts a resource in, in the place of one with the same id.
@@ -94,9 +76,6 @@ impl Set {
             self.unindex_places(api);
         }
         self.take_out(&checked.id);
-        for reference in &checked.references {
-            add(&mut self.referrers, reference.to.clone(), &checked.id);
-        }
         match &checked.spec {
             Spec::Tenant(tenant) => {
                 for host in &tenant.hosts {
@@ -119,7 +98,7 @@ impl Set {
             | Spec::PolicySet(_)
             | Spec::Application(_) => {}
         }
-        self.by_id.insert_mut(checked.id.clone(), Arc::clone(&checked));
+        self.resources.insert(Arc::clone(&checked));
         if checked.id.kind == Kind::Api {
             self.index_places(&checked);
         }
@@ -141,12 +120,9 @@ impl Set {
     }
 
     fn take_out(&mut self, id: &ResourceId) {
-        let Some(old) = self.by_id.get(id).cloned() else { return };
+        let Some(old) = self.get(id).cloned() else { return };
         if id.kind == Kind::Api {
             self.unindex_places(&old);
-        }
-        for reference in &old.references {
-            discard(&mut self.referrers, &reference.to, id);
         }
         match &old.spec {
             Spec::Tenant(tenant) => {
@@ -170,7 +146,7 @@ impl Set {
             | Spec::PolicySet(_)
             | Spec::Application(_) => {}
         }
-        self.by_id.remove_mut(id);
+        self.resources.remove(id);
     }
 
     /// The APIs whose hosts are those of this tenant, where `id` is a tenant's.
@@ -178,9 +154,10 @@ impl Set {
         if id.kind != Kind::Tenant {
             return Vec::new();
         }
-        self.referrers(id)
+        let referrers = self.resources.referrers(id);
+        referrers
             .filter(|referrer| referrer.kind == Kind::Api)
-            .filter_map(|referrer| self.by_id.get(referrer))
+            .filter_map(|referrer| self.get(referrer))
             .filter(|checked| matches!(&checked.spec, Spec::Api(api) if api.hosts.is_empty()))
             .cloned()
             .collect()
@@ -205,24 +182,9 @@ impl Set {
             host,
             base_path: api.base_path.clone(),
         };
-        match self.hosts_of(&checked.id.tenant, api) {
+        match self.resources.hosts_of(&checked.id.tenant, api) {
             Hosts::Any => vec![place(None)],
             Hosts::These(hosts) => hosts.iter().map(|host| place(Some(host.clone()))).collect(),
-        }
-    }
-
-    /// The hosts that an API answers for: its own, or all of its tenant's.
-    #[must_use]
-    pub fn hosts_of<'a>(&'a self, tenant: &Name, api: &'a Api) -> Hosts<'a> {
-        if !api.hosts.is_empty() {
-            return Hosts::These(&api.hosts);
-        }
-        if *tenant == Name::default_name() {
-            return Hosts::Any;
-        }
-        match self.by_id.get(&ResourceId::of_tenant(tenant)).map(|checked| &checked.spec) {
-            Some(Spec::Tenant(tenant)) => Hosts::These(&tenant.hosts),
-            _ => Hosts::These(&[]),
         }
     }
 
@@ -243,12 +205,12 @@ impl Set {
                 | Kind::Application
                 | Kind::Credential => false,
             };
-            to_check.extend(self.referrers(id).filter(depends));
+            to_check.extend(self.resources.referrers(id).filter(depends));
         }
         let mut faults = Faults::new();
         for id in to_check {
             let mut issues = Issues::default();
-            match self.by_id.get(id) {
+            match self.get(id) {
                 Some(checked) => self.check_present(checked, &mut issues),
                 None => self.check_absent(id, &mut issues),
             }
@@ -261,7 +223,7 @@ impl Set {
 
     fn check_present(&self, checked: &Checked, issues: &mut Issues) {
         for reference in &checked.references {
-            if !self.by_id.contains_key(&reference.to) {
+            if self.get(&reference.to).is_none() {
                 let problem = format!("there is no {}; write it, or name another", reference.to);
                 issues.add(reference.at.as_str(), "unknown_reference", problem);
             }
@@ -304,7 +266,7 @@ impl Set {
     fn check_sets(&self, checked: &Checked, issues: &mut Issues) {
         for (i, item) in checked.policies.iter().enumerate() {
             let Item::Set(id) = item else { continue };
-            let Some(set) = self.by_id.get(id) else { continue };
+            let Some(set) = self.get(id) else { continue };
             let early = set.policies.iter().find_map(|item| match item {
                 Item::Policy(policy) if !runs_after_authentication(policy.phase()) => Some(policy),
                 Item::Policy(_) | Item::Set(_) => None,
@@ -323,7 +285,7 @@ impl Set {
     }
 
     fn check_absent(&self, id: &ResourceId, issues: &mut Issues) {
-        let mut users: Vec<&ResourceId> = self.referrers(id).collect();
+        let mut users: Vec<&ResourceId> = self.resources.referrers(id).collect();
         users.sort();
         if let Some(first) = users.first() {
             let others = users.len() - 1;
@@ -338,7 +300,7 @@ impl Set {
 
     fn check_hosts(&self, id: &ResourceId, api: &Api, issues: &mut Issues) {
         if api.hosts.is_empty() {
-            if matches!(self.hosts_of(&id.tenant, api), Hosts::These([])) {
+            if matches!(self.resources.hosts_of(&id.tenant, api), Hosts::These([])) {
                 issues.add(
                     "/spec/hosts",
                     "no_host",
@@ -425,8 +387,7 @@ impl Set {
         }
         let own = tie_keys(api);
         for neighbour in neighbours {
-            let Some(Spec::Api(other)) = self.by_id.get(neighbour).map(|checked| &checked.spec)
-            else {
+            let Some(Spec::Api(other)) = self.get(neighbour).map(|checked| &checked.spec) else {
                 continue;
             };
             let theirs: HashSet<String> = tie_keys(other).into_iter().map(|(key, _)| key).collect();
@@ -441,15 +402,6 @@ impl Set {
     }
 }
 
-/// The hosts of an API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hosts<'a> {
-    /// Every host that no other API claims.
-    Any,
-    /// These; none at all for a tenant that owns no host.
-    These(&'a [HostPattern]),
-}
-
 /// What makes the routes of an API tie, each with the route's index.
 fn tie_keys(api: &Api) -> Vec<(String, Option<usize>)> {
     if api.routes.is_empty() {
@@ -460,33 +412,4 @@ fn tie_keys(api: &Api) -> Vec<(String, Option<usize>)> {
         route.matches.tie_keys().into_iter().map(move |key| (key, Some(i)))
     };
     api.routes.iter().enumerate().flat_map(keys).collect()
-}
-
-fn add<K: Clone + std::hash::Hash + Eq>(
-    index: &mut HashTrieMapSync<K, HashTrieSetSync<ResourceId>>,
-    key: K,
-    id: &ResourceId,
-) {
-    match index.get_mut(&key) {
-        Some(ids) => {
-            ids.insert_mut(id.clone());
-        }
-        None => {
-            let mut ids = HashTrieSetSync::new_sync();
-            ids.insert_mut(id.clone());
-            index.insert_mut(key, ids);
-        }
-    }
-}
-
-fn discard<K: Clone + std::hash::Hash + Eq>(
-    index: &mut HashTrieMapSync<K, HashTrieSetSync<ResourceId>>,
-    key: &K,
-    id: &ResourceId,
-) {
-    let Some(ids) = index.get_mut(key) else { return };
-    ids.remove_mut(id);
-    if ids.is_empty() {
-        index.remove_mut(key);
-    }
 }

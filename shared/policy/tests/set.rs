@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use tollgate_model::file::documents;
 use tollgate_model::{Document, FromText as _, Kind, Name, ResourceId};
 use tollgate_policy::check::{self, Checked};
-use tollgate_policy::set::{Hosts, Set};
+use tollgate_policy::resources::Hosts;
+use tollgate_policy::set::Set;
 
 fn read(text: &str) -> Vec<Arc<Checked>> {
     let located = documents(text).unwrap();
@@ -159,7 +160,7 @@ fn an_api_without_hosts_follows_those_of_its_tenant() {
             Name::from_text("a").unwrap(),
         );
         let tollgate_model::Spec::Api(api) = &set.get(&id).unwrap().spec else { panic!("an API") };
-        match set.hosts_of(&id.tenant, api) {
+        match set.resources().hosts_of(&id.tenant, api) {
             Hosts::Any => vec!["any".to_owned()],
             Hosts::These(hosts) => hosts.iter().map(ToString::to_string).collect(),
         }
@@ -320,7 +321,7 @@ fn a_copy_is_not_touched_by_what_happens_to_the_other() {
     let mut after = before.clone();
     write(&mut after, &api("shop", "a", "base_path: /"));
     delete(&mut after, Kind::Tenant, "default", "bank");
-    assert_eq!((before.len(), after.len()), (5, 5));
+    assert_eq!((before.resources().len(), after.resources().len()), (5, 5));
     assert!(before.get(&ResourceId::of_tenant(&Name::from_text("bank").unwrap())).is_some());
 }
 
@@ -400,7 +401,7 @@ fn apply(set: &mut Set, (text, is_written): &(String, bool)) -> ResourceId {
 }
 
 fn ids(set: &Set) -> Vec<ResourceId> {
-    set.iter().map(|checked| checked.id.clone()).collect()
+    set.resources().iter().map(|checked| checked.id.clone()).collect()
 }
 
 proptest! {
@@ -409,7 +410,7 @@ proptest! {
         let mut set = Set::default();
         let mut touched: Vec<ResourceId> = changes.iter().map(|change| apply(&mut set, change)).collect();
         let mut fresh = Set::default();
-        let mut resources: Vec<&Arc<Checked>> = set.iter().collect();
+        let mut resources: Vec<&Arc<Checked>> = set.resources().iter().collect();
         resources.sort_by(|a, b| b.id.cmp(&a.id));
         resources.into_iter().for_each(|checked| fresh.insert(Arc::clone(checked)));
         touched.extend(ids(&set));

@@ -13,7 +13,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::relay::Relay;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -243,31 +244,8 @@ impl Redis {
     ///
     /// Where no port is free.
     pub async fn slow_address(&self, delay: Duration) -> anyhow::Result<String> {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let target = (Ipv4Addr::LOCALHOST, self.port);
-        // A test's runtime drops what runs on it; there is nothing to drain.
-        let runtime = tokio::runtime::Handle::current();
-        runtime.clone().spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = tokio::net::TcpStream::connect(target).await else { continue };
-                let (mut from_client, mut to_client) = client.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                runtime.spawn(async move {
-                    drop(tokio::io::copy(&mut from_client, &mut to_server).await);
-                });
-                runtime.spawn(async move {
-                    let mut piece = vec![0; 65_536];
-                    while let Ok(length @ 1..) = from_server.read(&mut piece).await {
-                        tokio::time::sleep(delay).await;
-                        let Some(piece) = piece.get(..length) else { break };
-                        if to_client.write_all(piece).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        });
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let address = Relay::start(server, delay).await?.address();
         Ok(format!("redis://{address}"))
     }
 

@@ -93,7 +93,8 @@ impl NodeCounters {
 
     /// Counters that the nodes of a cluster share.
     ///
-    /// Returns at once; until Redis is reached, limits do as their `on_failure` says. `address` is
+    /// Returns at once; until Redis is reached, limits do as their `on_failure` says. No wait for Redis
+    /// takes longer than `deadline`, and no decision more than two of its timer's milliseconds longer. `address` is
     /// `redis://`, `rediss://` or `redis-cluster://HOST:PORT,…`. `live_nodes` is how many nodes serve
     /// (at least 1), kept up to date by who knows. Two tasks run on `control` until the last clone is gone.
     ///
@@ -101,20 +102,6 @@ impl NodeCounters {
     ///
     /// Where the address cannot be read.
     pub fn with_redis(
-        address: &str,
-        live_nodes: Arc<AtomicU32>,
-        control: &Handle,
-    ) -> Result<Self, AddressError> {
-        Self::with_redis_within(redis::DEADLINE, address, live_nodes, control)
-    }
-
-    /// The same with another limit on each wait for Redis than the 4 ms that keep a request from
-    /// being held up by more than 5.
-    ///
-    /// # Errors
-    ///
-    /// Where the address cannot be read.
-    pub fn with_redis_within(
         deadline: Duration,
         address: &str,
         live_nodes: Arc<AtomicU32>,

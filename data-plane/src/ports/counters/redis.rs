@@ -1,5 +1,5 @@
 //! The way to Redis: one connection that all threads share, and nobody waits for longer than
-//! [`DEADLINE`].
+//! its deadline.
 //!
 //! The connection is multiplexed: what is asked for at the same moment goes out in one write, from
 //! whichever thread. It is driven, watched and replaced on the control runtime.
@@ -22,9 +22,6 @@ use tokio::time::{Instant, sleep, timeout};
 use super::breaker::Breaker;
 use super::script::{Call, Reply};
 
-/// The longest a call may take. With the timer's granularity of a millisecond, a request is held
-/// up by at most five.
-pub(super) const DEADLINE: Duration = Duration::from_millis(4);
 /// Between two attempts to reach Redis again.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
 /// Between two looks at a connection that may be idle.
@@ -281,7 +278,9 @@ mod tests {
             "redis-cluster://",
             "redis-cluster://a:x",
         ] {
-            let Err(error) = Redis::open(address, DEADLINE) else { panic!("{address}") };
+            let Err(error) = Redis::open(address, Duration::from_millis(4)) else {
+                panic!("{address}")
+            };
             assert!(!error.to_string().contains("secret"));
         }
     }

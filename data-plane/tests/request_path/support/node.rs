@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -61,7 +61,6 @@ impl TestNode {
         let shared = Arc::new(Shared {
             plan: configurator.plan(),
             counters: Arc::new(NodeCounters::in_memory()),
-            is_draining: AtomicBool::new(false),
             loads: (0..THREADS).map(|_| AtomicUsize::new(0)).collect(),
         });
         let metrics: Vec<Arc<CoreMetrics>> = (0..THREADS).map(|_| Arc::default()).collect();

@@ -1,0 +1,59 @@
+//! Keys of applications: made, shown once, rotated.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{refused, start};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_made_shown_once_and_rotated() -> anyhow::Result<()> {
+    let (_folder, plane) = start().await?;
+    let keys = "/api/v1/tenants/default/applications/web/keys";
+    refused(&plane.post(keys, json!({})).await, StatusCode::NOT_FOUND, "not_found");
+    plane.put("/api/v1/tenants/default/applications/web", json!({ "spec": {} })).await;
+    let made =
+        plane.post(keys, json!({ "name": "first", "expires_at": "2100-01-01T00:00:00Z" })).await;
+    assert_eq!(
+        (made.status, &made.body["credential"], &made.body["revision"]),
+        (StatusCode::CREATED, &json!("first"), &json!(2))
+    );
+    let key = made.body["key"].as_str().unwrap();
+    assert!(key.starts_with("tg_") && key.len() == 50, "{key}");
+    let shown = plane.get("/api/v1/tenants/default/credentials/first").await.body;
+    assert_eq!(
+        shown["spec"],
+        json!({ "application": "web", "api_key": { "hint": &key[..7] }, "expires_at": "2100-01-01T00:00:00Z" })
+    );
+    refused(
+        &plane.post(keys, json!({ "name": "first" })).await,
+        StatusCode::PRECONDITION_FAILED,
+        "version_conflict",
+    );
+    refused(
+        &plane.post(keys, json!({ "expires_at": "2001-01-01T00:00:00Z" })).await,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid",
+    );
+    let unnamed = plane.post(keys, json!({})).await;
+    assert!(unnamed.body["credential"].as_str().unwrap().starts_with("web-"), "{unnamed:?}");
+
+    let rotate = |name: &str, body: Value| {
+        let path = format!("/api/v1/tenants/default/credentials/{name}/rotate");
+        let plane = &plane;
+        async move { plane.post(&path, body).await }
+    };
+    let kept = rotate("first", json!({ "overlap": "1h" })).await;
+    assert_eq!(kept.body["credential"], "first-2", "{kept:?}");
+    assert_ne!(kept.body["key"], made.body["key"]);
+    let old = plane.get("/api/v1/tenants/default/credentials/first").await.body;
+    assert!(old["spec"]["expires_at"].as_str().unwrap() < "2100", "{old}");
+    assert_eq!(old["spec"]["api_key"]["hint"], key[..7]);
+    assert_eq!(rotate("first-2", json!({})).await.body["credential"], "first-3");
+    refused(
+        &plane.get("/api/v1/tenants/default/credentials/first-2").await,
+        StatusCode::NOT_FOUND,
+        "not_found",
+    );
+    refused(&rotate("absent", json!({})).await, StatusCode::NOT_FOUND, "not_found");
+    Ok(())
+}
