@@ -9,7 +9,7 @@ WORKDIR /source
 RUN find . -name main.rs -o -name build.rs | while read -r file; do echo 'fn main() {}' >"$file"; done \
     && find . -name lib.rs -exec truncate --size=0 {} + \
     && find . -path '*/benches/*.rs' -exec truncate --size=0 {} + \
-    && find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -name main.rs ! -name build.rs \
+    && find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -name rust-toolchain.toml ! -name main.rs ! -name build.rs \
         ! -name lib.rs ! -path '*/benches/*.rs' -delete \
     && find . -type d -empty -delete
 

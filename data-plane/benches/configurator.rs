@@ -1,7 +1,7 @@
 //! What a configuration costs a node: to take it over whole, as at a start from disk; to change one
 //! route of it; to hold it. By how many routes there are.
 //!
-//! `cargo bench -p tollgate-data-plane --bench configurator -- [ROUTES …]`
+//! `cargo bench --profile micro -p tollgate-data-plane --bench configurator -- [ROUTES …]`
 
 #![expect(clippy::print_stdout, reason = "a program that prints its figures")]
 #![expect(

@@ -1,4 +1,4 @@
-//! Nanoseconds a decision of a limit takes: `cargo bench -p tollgate-data-plane --bench counters`.
+//! Nanoseconds a decision of a limit takes: `cargo bench --profile micro -p tollgate-data-plane --bench counters`.
 //!
 //! The fastest of many batches, which a busy machine disturbs least. The leased row needs `redis-server`.
 

@@ -1,5 +1,5 @@
 //! What the framing validator costs a request: ns per head and per body read, fastest of 300
-//! batches. `cargo bench -p tollgate-data-plane --bench framing`
+//! batches. `cargo bench --profile micro -p tollgate-data-plane --bench framing`
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -21,9 +21,15 @@ const OF_ONE_HOP: [HeaderName; 8] = [
 
 /// Takes off what is for this hop only. `te: trailers` stays: gRPC servers ask for it.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // Most messages have none: one pass that only looks.
-    if !headers.keys().any(is_of_one_hop) {
-        return;
+    // Most messages have none, or one `connection` that names no field: one pass that only looks.
+    let mut found = headers.iter().filter(|(name, _)| is_of_one_hop(name));
+    match (found.next(), found.next()) {
+        (None, _) => return,
+        (Some((name, value)), None) if *name == CONNECTION && is_about_itself(value) => {
+            headers.remove(CONNECTION);
+            return;
+        }
+        _ => {}
     }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -69,6 +75,13 @@ fn is_of_one_hop(name: &HeaderName) -> bool {
     }
 }
 
+/// Whether `connection` says only what becomes of the connection.
+fn is_about_itself(connection: &HeaderValue) -> bool {
+    [&b"keep-alive"[..], b"close"]
+        .iter()
+        .any(|option| connection.as_bytes().eq_ignore_ascii_case(option))
+}
+
 /// What `connection` may not name: a client could take the gateway's own fields off with it.
 fn is_end_to_end(name: &HeaderName) -> bool {
     let text = name.as_str();
@@ -110,6 +123,19 @@ mod tests {
         remove_hop_by_hop(&mut fields);
         assert_eq!(fields.len(), 1);
         assert!(fields.contains_key("accept"));
+    }
+
+    #[test]
+    fn connection_alone_goes_alone() {
+        for option in ["keep-alive", "Close", "x-mine", "keep-alive, x-mine"] {
+            let mut fields = headers(&[("connection", option), ("accept", "*/*")]);
+            remove_hop_by_hop(&mut fields);
+            assert_eq!(fields.len(), 1, "{option}");
+        }
+        let mut fields =
+            headers(&[("connection", "close"), ("connection", "x-mine"), ("x-mine", "1")]);
+        remove_hop_by_hop(&mut fields);
+        assert!(fields.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! adds them up.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,8 +102,17 @@ impl CoreMetrics {
         self.requests.add(1);
         let number = facts.map_or(0, |(number, _)| number);
         let mut known = known.0.borrow_mut();
+        if known.len() > 2 * MAX_APIS {
+            // Numbers are never used again: where APIs come and go, most of these are gone.
+            known.clear();
+        }
         let counters = known.entry(number).or_insert_with(|| self.register(number, facts));
         counters.count(outcome);
+    }
+
+    /// Lets the series of APIs go that are not there any more, so that others have room.
+    fn keep_apis(&self, live: &HashSet<u32>) {
+        self.apis.retain(|number, _| matches!(*number, 0 | u32::MAX) || live.contains(number));
     }
 
     fn register(&self, number: u32, facts: Option<(u32, &RouteFacts)>) -> Arc<ApiCounters> {
@@ -180,7 +189,7 @@ pub fn requests(cores: &[Arc<CoreMetrics>]) -> u64 {
 }
 
 /// What is known of the node beside its cores.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeFacts {
     /// Since it started.
     pub uptime: Duration,
@@ -196,6 +205,8 @@ pub struct NodeFacts {
     pub dropped_log_lines: u64,
     /// How the counters are.
     pub counters: Health,
+    /// The numbers of the APIs that are there; none: all that were ever called.
+    pub live_apis: Option<HashSet<u32>>,
 }
 
 /// All of it in the Prometheus text format, version 0.0.4.
@@ -245,6 +256,9 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     }
     header(&mut text, "tollgate_connections_open", "gauge", "Connections that are open now.");
     line(&mut text, "tollgate_connections_open", "", open_connections(cores));
+    if let Some(live) = &node.live_apis {
+        cores.iter().for_each(|core| core.keep_apis(live));
+    }
     render_apis(&mut text, &sums(cores));
     text
 }
@@ -397,6 +411,19 @@ mod tests {
             request_bytes: 1,
             response_bytes: 2,
         }
+    }
+
+    #[test]
+    fn the_series_of_an_api_end_with_it() {
+        let (core, known) = (Arc::new(CoreMetrics::default()), KnownApis::default());
+        for number in [1, 2] {
+            core.count(&known, Some((number, &facts(&format!("a{number}")))), outcome(200, 1));
+        }
+        core.count(&known, None, outcome(404, 1));
+        let live_apis = Some(HashSet::from([2]));
+        let text = render(&[Arc::clone(&core)], &NodeFacts { live_apis, ..NodeFacts::default() });
+        let shown = |api: &str| text.contains(&format!("api=\"{api}\""));
+        assert_eq!((shown("a1"), shown("a2"), shown("_none")), (false, true, true));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::admin::{self, StatusServer};
 use crate::core::Shared;
 use crate::listener::{Command, ListenError, Listeners};
 use crate::metrics::{self, CoreMetrics};
-use crate::plan::Configurator;
+use crate::plan::{Configurator, Plan};
 use crate::ports::counters::{AddressError, NodeCounters};
 use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
 use crate::sync::{self, Load, SyncHandle};
@@ -107,7 +108,8 @@ impl Node {
             }
             None => NodeCounters::in_memory(),
         };
-        let render = metrics_source(&metrics, &counters, sync.readiness(), sink.clone());
+        let render =
+            metrics_source(&metrics, &counters, sync.readiness(), sink.clone(), Arc::clone(&plan));
         let address_of_status = settings.status;
         let status = admin::start(address_of_status, &sync, render, control)
             .map_err(|source| StartError::Status { address: address_of_status, source })?;
@@ -235,6 +237,7 @@ fn metrics_source(
     counters: &NodeCounters,
     readiness: Arc<sync::Readiness>,
     sink: Option<Sink>,
+    plan: Arc<ArcSwap<Plan>>,
 ) -> admin::MetricsSource {
     let (cores, counters) = (cores.to_vec(), counters.clone());
     let started = Instant::now();
@@ -247,6 +250,7 @@ fn metrics_source(
             is_disk_failing: readiness.is_disk_failing(),
             dropped_log_lines: sink.as_ref().map_or(0, Sink::dropped_lines),
             counters: counters.health(),
+            live_apis: Some(plan.load().api_numbers().collect()),
         };
         metrics::render(&cores, &node)
     })

@@ -2,7 +2,7 @@
 //! on the wire for it, what a node holds, how soon a refusal is named, and a start from disk without
 //! a control plane. Real processes: one control plane on SQLite, N nodes, a toy upstream.
 //!
-//! `cargo bench -p tollgate-cli --bench cluster -- [ROUTES] [NODES] [CHANGES]`
+//! `cargo bench --profile micro -p tollgate-cli --bench cluster -- [ROUTES] [NODES] [CHANGES]`
 //! (10,000, 8 and 200 where nothing is given). `TOLLGATE` names another binary than the one just built.
 
 #![expect(

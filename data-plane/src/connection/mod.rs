@@ -89,8 +89,7 @@ async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     let state = State::new(Some(guarded.watch()));
     let _entered = core.connections.enter(&core, Arc::clone(&state));
     let io = TokioIo::new(ClientStream::new(guarded, Arc::clone(&state)));
-    // hyper moves it: in its own memory, that is a pointer.
-    let service = service_fn(|request| Box::pin(counted(&core, &peer, &state, request)));
+    let service = service_fn(|request| counted(&core, &peer, &state, request));
     let mut builder = http1::Builder::new();
     // hyper's own bounds are 100 fields and some 400 KiB; asking for other numbers costs it an
     // allocation a request.

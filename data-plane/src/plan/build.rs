@@ -14,6 +14,7 @@ use tollgate_policy::resources::Hosts;
 use tollgate_policy::{Checked, Resources};
 
 use super::{RouteEntry, Slot, Target};
+use crate::route::ApiRoutes;
 
 /// Where an API is found, and its routes in their order; an API without routes has one.
 pub(super) struct BuiltApi {
@@ -170,4 +171,20 @@ pub(super) fn gateway_of(resources: &Resources, name: &Name) -> tollgate_model::
         Some(Spec::Gateway(gateway)) => gateway.clone(),
         _ => tollgate_model::gateway::Gateway::default(),
     }
+}
+
+/// Routes of an API whose own cannot be read.
+pub(super) fn everything_below(base_path: &BasePath, slot: Slot) -> ApiRoutes<Slot> {
+    let api = Api {
+        description: None,
+        version: None,
+        gateway: Name::default_name(),
+        hosts: Vec::new(),
+        base_path: base_path.clone(),
+        strip_base_path: false,
+        upstream: None,
+        policies: Vec::new(),
+        routes: Vec::new(),
+    };
+    ApiRoutes::build(&api, |_, _| slot)
 }

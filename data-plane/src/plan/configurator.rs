@@ -18,7 +18,7 @@ use tollgate_proto::v1;
 use super::build::{self, Builder, BuiltApi};
 use super::read::read_all;
 use super::upstream::{EndpointId, UpstreamPlan};
-use super::{Plan, Slot, index};
+use super::{Plan, RouteEntry, Slot, index};
 use crate::route::ApiRoutes;
 
 /// A change of what the node holds.
@@ -51,6 +51,7 @@ pub struct Configurator {
     placed: HashMap<ResourceId, Placed>,
     upstream_slots: HashMap<ResourceId, Slot>,
     free_entries: Vec<Slot>,
+    vacant: Arc<RouteEntry>,
     free_upstreams: Vec<Slot>,
     endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
     next_number: u32,
@@ -98,6 +99,7 @@ impl Configurator {
             placed: HashMap::new(),
             upstream_slots: HashMap::new(),
             free_entries: Vec::new(),
+            vacant: Arc::new(RouteEntry::vacant()),
             free_upstreams: Vec::new(),
             endpoint_ids: HashMap::new(),
             next_number: 0,
@@ -383,7 +385,7 @@ impl Configurator {
             Some(Spec::Api(api)) => {
                 ApiRoutes::build(api, |_, i| slots.get(i).copied().unwrap_or(Slot::MAX))
             }
-            _ => everything_below(&base_path, slots.first().copied().unwrap_or(Slot::MAX)),
+            _ => build::everything_below(&base_path, slots.first().copied().unwrap_or(Slot::MAX)),
         };
         self.plan.routes.insert(
             id,
@@ -418,10 +420,14 @@ impl Configurator {
 
     fn take_out(&mut self, id: &ResourceId, old: &Placed) {
         self.plan.routes.remove(id, old.hosts.as_deref().unwrap_or_default(), &old.base_path);
+        for slot in &old.slots {
+            // What the route held goes at once, not when the slot is next used.
+            self.plan.entries.set_mut(index(*slot), Arc::clone(&self.vacant));
+        }
         self.free_entries.extend(&old.slots);
     }
 
-    fn put_entry(&mut self, entry: Arc<super::RouteEntry>) -> Slot {
+    fn put_entry(&mut self, entry: Arc<RouteEntry>) -> Slot {
         match self.free_entries.pop() {
             Some(slot) => {
                 self.plan.entries.set_mut(index(slot), entry);
@@ -476,20 +482,4 @@ impl Configurator {
         self.next_number = self.next_number.wrapping_add(1);
         self.next_number
     }
-}
-
-/// Routes of an API whose own cannot be read.
-fn everything_below(base_path: &BasePath, slot: Slot) -> ApiRoutes<Slot> {
-    let api = tollgate_model::api::Api {
-        description: None,
-        version: None,
-        gateway: Name::default_name(),
-        hosts: Vec::new(),
-        base_path: base_path.clone(),
-        strip_base_path: false,
-        upstream: None,
-        policies: Vec::new(),
-        routes: Vec::new(),
-    };
-    ApiRoutes::build(&api, |_, _| slot)
 }

@@ -57,7 +57,8 @@ pub struct RouteEntry {
     pub target: Target,
     /// Whether the API's base path is taken off.
     pub strips_base_path: bool,
-    /// The API's number in metrics; the same for all routes of an API, never used again.
+    /// The API's number in metrics; the same for all routes of an API, never used again. 0 in a slot
+    /// that no route has.
     pub api_number: u32,
 }
 
@@ -68,6 +69,23 @@ pub enum Target {
     Upstream(Slot),
     /// Nowhere: what the route needs is refused by this node.
     Unavailable,
+}
+
+impl RouteEntry {
+    /// What stands in a slot that no route has.
+    fn vacant() -> Self {
+        Self {
+            facts: RouteFacts {
+                tenant: Name::default_name(),
+                api: Name::default_name(),
+                route: None,
+            },
+            chain: Chain::default(),
+            target: Target::Unavailable,
+            strips_base_path: false,
+            api_number: 0,
+        }
+    }
 }
 
 impl Plan {
@@ -89,6 +107,11 @@ impl Plan {
     #[must_use]
     pub fn entry(&self, slot: Slot) -> Option<&Arc<RouteEntry>> {
         self.entries.get(index(slot))
+    }
+
+    /// The numbers of all APIs, some more than once.
+    pub fn api_numbers(&self) -> impl Iterator<Item = u32> {
+        self.entries.iter().map(|entry| entry.api_number).filter(|number| *number > 0)
     }
 
     /// The upstream in a slot.

@@ -1,4 +1,4 @@
-//! Nanoseconds and allocations a request: `cargo bench -p tollgate-policy`.
+//! Nanoseconds and allocations a request: `cargo bench --profile micro -p tollgate-policy`.
 //!
 //! The fastest of many batches, which a busy machine disturbs least. Ratios within one run mean
 //! something; figures of two machines do not compare.

@@ -330,6 +330,17 @@ fn no_test_is_left_out() {
     nothing(&files.map(|path| shown(&path)).collect::<Vec<_>>());
 }
 
+#[test]
+fn every_script_can_be_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scripts = fs::read_dir(root().join("scripts")).unwrap().map(|entry| entry.unwrap().path());
+    let scripts: Vec<PathBuf> = scripts.filter(|path| path.is_file()).collect();
+    assert!(scripts.len() > 5, "{scripts:?}");
+    let cannot =
+        |path: &&PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o111 != 0o111;
+    nothing(&scripts.iter().filter(cannot).map(|path| shown(path)).collect::<Vec<_>>());
+}
+
 /// The modules of a crate's `src`, without what is there for tests.
 fn top_modules(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder.join("src")).unwrap().map(|entry| entry.unwrap().path());
