@@ -1,23 +1,19 @@
 //! `tollgate delete`: takes one resource away, in a revision of its own.
 
 use clap::Args;
-use tollgate_model::{Kind, ResourceId};
+use tollgate_model::ResourceId;
 
 use crate::admin::Changed;
 use crate::changes::{self, ChangeArguments};
 use crate::client::Call;
 use crate::failure::{Failure, Outcome};
-use crate::session::{Session, parse_kind, parse_name};
+use crate::session::{Named, Session};
 
 /// What `tollgate delete` takes.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The kind, singular or plural
-    #[arg(value_name = "KIND", value_parser = parse_kind)]
-    kind: Kind,
-    /// Which one
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[command(flatten)]
+    resource: Named,
     /// Only where this revision is the last that changed it
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
@@ -27,8 +23,7 @@ pub(crate) struct Arguments {
 
 /// Carries out `tollgate delete`.
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Outcome, Failure> {
-    let tenant = session.tenant_for(arguments.kind).await?;
-    let id = ResourceId::new(arguments.kind, tenant, parse_name(&arguments.name)?);
+    let id = arguments.resource.id(session).await?;
     delete(&id, arguments.if_revision, &arguments.change, session).await
 }
 

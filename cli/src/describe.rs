@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use tollgate_model::{Kind, ResourceId};
+use tollgate_model::ResourceId;
 
 use crate::admin::{ResourceStatus, Revision, Status};
 use crate::changes::reasons;
@@ -11,7 +11,7 @@ use crate::failure::{Failure, Outcome};
 use crate::get::written;
 use crate::history;
 use crate::references;
-use crate::session::{Session, parse_kind, parse_name};
+use crate::session::{Named, Session};
 use crate::yaml;
 
 /// How many revisions are shown.
@@ -20,12 +20,8 @@ const REVISIONS: usize = 5;
 /// What `tollgate describe` takes.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The kind, singular or plural
-    #[arg(value_name = "KIND", value_parser = parse_kind)]
-    kind: Kind,
-    /// Which one
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[command(flatten)]
+    resource: Named,
 }
 
 /// What is known about a resource.
@@ -40,8 +36,7 @@ struct Described {
 
 /// Carries out `tollgate describe`.
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Outcome, Failure> {
-    let tenant = session.tenant_for(arguments.kind).await?;
-    let id = ResourceId::new(arguments.kind, tenant, parse_name(&arguments.name)?);
+    let id = arguments.resource.id(session).await?;
     let described = gather(&id, session).await?;
     if session.out.is_for_people() {
         print(&id, &described, session)?;

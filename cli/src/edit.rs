@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempPath;
-use tollgate_model::{Document, Kind, ResourceId};
+use tollgate_model::{Document, ResourceId};
 
 use crate::admin::{Change, Changed};
 use crate::apply::MANAGED_BY;
@@ -22,7 +22,7 @@ use crate::files::{self, Entry};
 use crate::get::written;
 use crate::output::{self, Output};
 use crate::secrets;
-use crate::session::{Session, parse_kind, parse_name};
+use crate::session::{Named, Session};
 use crate::settings;
 use crate::validate;
 use crate::yaml;
@@ -33,12 +33,8 @@ const NOT_FOUND: i32 = 127;
 /// What `tollgate edit` takes.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The kind, singular or plural
-    #[arg(value_name = "KIND", value_parser = parse_kind)]
-    kind: Kind,
-    /// Which one
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[command(flatten)]
+    resource: Named,
     /// Take over what the console, an import or another program manages
     #[arg(long)]
     force: bool,
@@ -89,9 +85,7 @@ struct Draft {
 
 /// Carries out `tollgate edit`.
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Outcome, Failure> {
-    let name = parse_name(&arguments.name)?;
-    let tenant = session.tenant_for(arguments.kind).await?;
-    let fetched = Fetched::get(ResourceId::new(arguments.kind, tenant, name), session).await?;
+    let fetched = Fetched::get(arguments.resource.id(session).await?, session).await?;
     if fetched.managed_by != MANAGED_BY && !arguments.force {
         // Said before the work, not after it.
         return Err(Failure::Refused(format!(

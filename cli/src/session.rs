@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tollgate_model::secret::SecretText;
 use tollgate_model::units::Span;
-use tollgate_model::{FromText, Kind, Name, issue};
+use tollgate_model::{FromText, Kind, Name, ResourceId, issue};
 
 use crate::client::{Call, Client, parse_server};
 use crate::context::{Context, Contexts};
@@ -88,6 +88,25 @@ fn pick_context(global: &Global) -> Result<Option<Context>, Failure> {
 /// Reads the name of a resource or tenant.
 pub(crate) fn parse_name(text: &str) -> Result<Name, Failure> {
     Name::from_text(text).map_err(|rejected| Failure::Usage(rejected.problem))
+}
+
+/// `KIND NAME` on the command line.
+#[derive(clap::Args)]
+pub(crate) struct Named {
+    /// The kind, singular or plural
+    #[arg(value_name = "KIND", value_parser = parse_kind)]
+    kind: Kind,
+    /// Which one
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+impl Named {
+    /// The resource that is meant.
+    pub(crate) async fn id(&self, session: &Session) -> Result<ResourceId, Failure> {
+        let name = parse_name(&self.name)?;
+        Ok(ResourceId::new(self.kind, session.tenant_for(self.kind).await?, name))
+    }
 }
 
 /// Reads a kind as people type it; the parser of command-line arguments.

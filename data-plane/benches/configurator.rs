@@ -13,56 +13,20 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tollgate_data_plane::plan::{Configurator, Update};
-use tollgate_model::{Issues, Name};
-use tollgate_proto::v1;
+use tollgate_data_plane::plan::Update;
 use tollgate_testkit::allocations::{Counting, during, held_bytes};
+
+/// What the node runs.
+#[path = "../tests/configuration/mod.rs"]
+mod configuration;
+
+use configuration::{api, running, whole};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 const STARTS: usize = 5;
 const CHANGES: usize = 201;
-
-fn resource(kind: &str, name: &str, version: u64, spec: &serde_json::Value) -> v1::Resource {
-    v1::Resource {
-        kind: kind.to_owned(),
-        tenant: "default".to_owned(),
-        name: name.to_owned(),
-        version,
-        spec: serde_json::to_vec(spec).unwrap().into(),
-    }
-}
-
-/// An API of one route with a policy, on one of a hundred hosts.
-fn api(i: usize, version: u64) -> v1::Resource {
-    let spec = json!({
-        "hosts": [format!("h{}.bench.test", i % 100)],
-        "base_path": format!("/api-{i:05}"),
-        "upstream": "echo",
-        "routes": [{
-            "name": "all",
-            "match": { "path": { "prefix": "/items" } },
-            "policies": [{ "headers": { "response": { "set": { "x-mark": version.to_string() } } } }],
-        }],
-    });
-    resource("Api", &format!("api-{i:05}"), version, &spec)
-}
-
-fn configuration(routes: usize) -> Vec<v1::Resource> {
-    let upstream = json!({ "endpoints": [{ "url": "http://127.0.0.1:1" }] });
-    let upstream = resource("Upstream", "echo", 1, &upstream);
-    std::iter::once(upstream).chain((0..routes).map(|i| api(i, 1))).collect()
-}
-
-fn configurator() -> Configurator {
-    Configurator::new(Name::default_name(), Box::new(|_| Issues::default()))
-}
-
-fn whole(upserts: Vec<v1::Resource>) -> Update {
-    Update { is_whole: true, revision: 1, upserts, ..Update::default() }
-}
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -78,18 +42,15 @@ fn main() {
     );
     for routes in sizes {
         let before = held_bytes();
-        let upserts = configuration(routes);
-        let mut held = configurator();
+        let mut held = running(whole(0));
         let mut starts = Vec::new();
         for _ in 0..STARTS {
-            held = configurator();
-            let update = whole(upserts.clone());
+            let update = whole(routes);
+            drop(held);
             let start = Instant::now();
-            held.apply(update);
+            held = running(update);
             starts.push(start.elapsed());
         }
-        assert_eq!(held.rejections(), []);
-        drop(upserts);
         let bytes = held_bytes() - before;
         let (mut changes, mut counted) = (Vec::new(), 0);
         for change in 0..CHANGES {

@@ -17,6 +17,9 @@ use crate::ports::counters::Health;
 /// The most APIs that have series of their own on a core; the others share `_other`.
 const MAX_APIS: usize = 1_000;
 
+/// The most numbers of APIs that a core remembers the counters of: more than there are APIs.
+const MOST_KNOWN: usize = 1 << 16;
+
 /// Upper bounds of the duration histogram, in microseconds.
 const BOUNDS_MICROS: [u64; 14] = [
     250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
@@ -102,7 +105,7 @@ impl CoreMetrics {
         self.requests.add(1);
         let number = facts.map_or(0, |(number, _)| number);
         let mut known = known.0.borrow_mut();
-        if known.len() > 2 * MAX_APIS {
+        if known.len() >= MOST_KNOWN {
             // Numbers are never used again: where APIs come and go, most of these are gone.
             known.clear();
         }
@@ -116,6 +119,9 @@ impl CoreMetrics {
     }
 
     fn register(&self, number: u32, facts: Option<(u32, &RouteFacts)>) -> Arc<ApiCounters> {
+        if let Some(entry) = self.apis.get(&number) {
+            return Arc::clone(&entry.1);
+        }
         let (number, labels) = match facts {
             Some((_, facts)) if self.apis.len() < MAX_APIS => (
                 number,
@@ -424,6 +430,18 @@ mod tests {
         let text = render(&[Arc::clone(&core)], &NodeFacts { live_apis, ..NodeFacts::default() });
         let shown = |api: &str| text.contains(&format!("api=\"{api}\""));
         assert_eq!((shown("a1"), shown("a2"), shown("_none")), (false, true, true));
+    }
+
+    #[test]
+    fn an_api_that_has_its_series_keeps_it_when_there_is_no_room_and_the_core_forgot() {
+        let (core, known) = (CoreMetrics::default(), KnownApis::default());
+        for number in 1..=u32::try_from(MAX_APIS).unwrap() {
+            core.count(&known, Some((number, &facts(&format!("a{number}")))), outcome(200, 1));
+        }
+        core.count(&KnownApis::default(), Some((7, &facts("a7"))), outcome(200, 1));
+        let text = render(&[Arc::new(core)], &NodeFacts::default());
+        let series = "tollgate_requests_total{tenant=\"default\",api=\"a7\",status=\"2xx\"} 2";
+        assert!(text.contains(series) && !text.contains("_other"), "{text}");
     }
 
     #[test]

@@ -187,9 +187,10 @@ impl Configurator {
     }
 
     fn holds(&self, resource: &v1::Resource) -> bool {
-        self.held
-            .get(&wire::id_of(resource))
-            .is_some_and(|held| held.version == resource.version && held.spec == resource.spec)
+        let is_same =
+            |held: &v1::Resource| held.version == resource.version && held.spec == resource.spec;
+        // At a start nothing is held, and no id need be made of ten thousand.
+        !self.held.is_empty() && self.held.get(&wire::id_of(resource)).is_some_and(is_same)
     }
 
     fn upsert(&mut self, resource: v1::Resource, read: Result<Checked, Issues>, dirty: &mut Dirty) {

@@ -154,3 +154,19 @@ async fn metrics_add_up_to_the_calls() {
     assert_eq!(node.metric("tollgate_connections_closed_total"), 8);
     assert_eq!(node.records(32).await.len(), 32);
 }
+
+#[tokio::test]
+async fn an_apis_series_end_with_it_and_its_successor_begins_anew() {
+    let backend = Upstream::start("a").unwrap();
+    let yaml = plainly(backend.address()).replace("base_path: /", "base_path: /shop");
+    let mut node = TestNode::with(&yaml);
+    let calls = "tollgate_requests_total{tenant=\"default\",api=\"shop\",status=\"2xx\"}";
+    assert_eq!(node.get("/shop").await.status, 200);
+    eventually(|| node.metrics_text().contains(calls).then_some(())).await;
+    assert_eq!(node.remove(&[("Api", "shop")]), []);
+    assert!(!node.metrics_text().contains(calls));
+    assert_eq!(node.apply(&yaml), []);
+    assert_eq!(node.get("/shop").await.status, 200);
+    eventually(|| node.metrics_text().contains(calls).then_some(())).await;
+    assert_eq!(node.metric(calls), 1);
+}

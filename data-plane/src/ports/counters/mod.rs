@@ -93,8 +93,8 @@ impl NodeCounters {
 
     /// Counters that the nodes of a cluster share.
     ///
-    /// Returns at once; until Redis is reached, limits do as their `on_failure` says. No wait for Redis
-    /// takes longer than `deadline`, and no decision more than two of its timer's milliseconds longer. `address` is
+    /// Returns at once; until Redis is reached, limits do as their `on_failure` says. No decision
+    /// waits for Redis longer than `deadline` and the millisecond that timers are coarse by. `address` is
     /// `redis://`, `rediss://` or `redis-cluster://HOST:PORT,…`. `live_nodes` is how many nodes serve
     /// (at least 1), kept up to date by who knows. Two tasks run on `control` until the last clone is gone.
     ///

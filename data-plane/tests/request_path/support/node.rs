@@ -151,7 +151,8 @@ impl TestNode {
 
     /// What it counted, in the text format.
     pub(crate) fn metrics_text(&self) -> String {
-        metrics::render(&self.metrics, &NodeFacts::default())
+        let live_apis = Some(self.configurator.plan().load().api_numbers().collect());
+        metrics::render(&self.metrics, &NodeFacts { live_apis, ..NodeFacts::default() })
     }
 
     /// One metric.
