@@ -102,6 +102,7 @@ impl Call<'_> {
             parameters: &self.arrival.parameters,
             request_id: request_id.to_str().unwrap_or_default(),
             identity: None,
+            claims: None,
             ports: &ports,
         };
         let flow = self.entry.chain.on_request(&mut cx, &mut request, carries).await;

@@ -9,6 +9,8 @@
 pub mod policy;
 // The world as traits.
 pub mod ports;
+// What is proven of who calls, beside the application.
+pub mod claims;
 // Bodies: none, whole, streamed.
 pub mod body;
 // Texts with variables, such as `{path.id}`.
@@ -27,6 +29,7 @@ pub mod resources;
 pub mod set;
 
 pub use body::Body;
+pub use claims::Claims;
 pub use check::Checked;
 pub use policy::{Cx, End, Flow, Phase, Policy, Refusal, Scope};
 pub use resources::Resources;

@@ -12,6 +12,7 @@ use tollgate_model::{Issues, Name, ResourceId};
 
 use crate::body::Body;
 use crate::chain::Chain;
+use crate::claims::Claims;
 use crate::ports::Ports;
 
 /// Where in a request's travel a policy runs. The order of the variants is the order of the chain.
@@ -169,6 +170,8 @@ pub struct Cx<'a> {
     pub request_id: &'a str,
     /// Who calls; set by a policy of [`Phase::Authn`].
     pub identity: Option<Arc<Caller>>,
+    /// What is proven of the caller beside that; set by a policy of [`Phase::Authn`].
+    pub claims: Option<Arc<Claims>>,
     /// The world.
     pub ports: &'a dyn Ports,
 }

@@ -12,7 +12,7 @@ use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
 use tollgate_policy::ports::{Counters, Decision, Ports, Take, Taken};
-use tollgate_policy::{Body, Cx, Flow, Refusal, Scope};
+use tollgate_policy::{Body, Claims, Cx, Flow, Refusal, Scope};
 
 /// A moment in 2023, in microseconds since 1970-01-01.
 pub(crate) const NOW: u64 = 1_700_000_000_000_000;
@@ -50,6 +50,7 @@ pub(crate) struct World {
     pub(crate) route: RouteFacts,
     pub(crate) parameters: HashMap<String, String>,
     pub(crate) identity: Option<Arc<Caller>>,
+    pub(crate) claims: Option<Arc<Claims>>,
     pub(crate) callers: HashMap<(Name, Vec<u8>), Arc<Caller>>,
     pub(crate) secrets: HashMap<(Name, Name), SecretText>,
     pub(crate) counters: CountersDouble,
@@ -67,6 +68,7 @@ impl Default for World {
             },
             parameters: HashMap::new(),
             identity: None,
+            claims: None,
             callers: HashMap::new(),
             secrets: HashMap::new(),
             counters: CountersDouble::default(),
@@ -90,6 +92,7 @@ impl World {
             parameters: self,
             request_id: "request-1",
             identity: self.identity.clone(),
+            claims: self.claims.clone(),
             ports: self,
         }
     }
@@ -97,14 +100,13 @@ impl World {
     /// Sends a request through a chain and an empty answer with status 200 back.
     pub(crate) async fn exchange(&self, chain: &Chain, mut request: Request<Body>) -> Met {
         let (mut carries, mut cx) = (Carries::default(), self.cx());
-        match chain.on_request(&mut cx, &mut request, &mut carries).await {
-            Flow::Next(()) => {}
+        let mut response = match chain.on_request(&mut cx, &mut request, &mut carries).await {
+            Flow::Next(()) => Response::new(Body::Empty),
             Flow::Refuse(refusal) => {
                 return Met { refusal: Some(*refusal), ..Met::new(cx.identity, request) };
             }
-            Flow::Answer(_) => panic!("no policy answers in the upstream's place"),
-        }
-        let mut response = Response::new(Body::Empty);
+            Flow::Answer(response) => *response,
+        };
         chain.on_response(&mut carries, &mut cx, &mut response).await;
         let identity = cx.identity.take();
         let end = tollgate_policy::End { status: StatusCode::OK, is_complete: true };
