@@ -129,7 +129,7 @@ impl Call<'_> {
         record: &mut Record,
     ) -> (Response<Inner>, Option<Rest>) {
         match sent {
-            Ok(Sent { response, rest }) => (response.map(Inner::Incoming), Some(rest)),
+            Ok(Sent { response, rest }) => (response.map(Inner::Answer), Some(rest)),
             Err(fault) => (answer_fault(fault, record, self.is_grpc), None),
         }
     }

@@ -17,7 +17,7 @@ use crate::outgoing::Rest;
 use crate::plan::{RouteEntry, Target};
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
-use crate::upstream::{self, OutgoingBody, Upload};
+use crate::upstream::{self, AnswerBody, OutgoingBody, Upload};
 
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 tollgate");
 const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
@@ -26,7 +26,7 @@ const VIA_2: HeaderValue = HeaderValue::from_static("2.0 tollgate");
 /// The head of an upstream's answer, and what its body needs.
 pub struct Sent {
     /// The answer, ready for the client but for what policies change.
-    pub response: Response<Incoming>,
+    pub response: Response<AnswerBody>,
     /// What ends with its last byte.
     pub rest: Rest,
 }
@@ -81,7 +81,7 @@ pub async fn forward(
     let mut response = answer.response;
     clean_answer(&mut response);
     let rest = Rest {
-        lease: answer.lease,
+        turn: answer.turn,
         idle_timeout: upstream.idle_timeout,
         deadline: upstream.total_timeout.map(|total| started + total),
     };
@@ -114,7 +114,7 @@ fn rewritten(entry: &RouteEntry, arrival: &Arrival) -> Option<Uri> {
     target.cloned().map(Uri::from)
 }
 
-fn clean_answer(response: &mut Response<Incoming>) {
+fn clean_answer(response: &mut Response<AnswerBody>) {
     // RFC 9112 §6.3: with both, the transfer coding counts, and the length is not to be passed on.
     if response.headers().contains_key(header::TRANSFER_ENCODING) {
         response.headers_mut().remove(header::CONTENT_LENGTH);

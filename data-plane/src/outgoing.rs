@@ -8,8 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use tollgate_policy::body::BodyError;
 use tollgate_policy::chain::Carries;
@@ -17,12 +15,12 @@ use tollgate_policy::{Body, End};
 
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
-use crate::upstream::Lease;
+use crate::upstream::{AnswerBody, Turn};
 
 /// The bytes of an answer.
 pub enum Inner {
     /// As the upstream sends them.
-    Incoming(Incoming),
+    Answer(AnswerBody),
     /// As policies or the gateway made them.
     Body(Body),
 }
@@ -33,21 +31,20 @@ impl Inner {
     pub fn into_body(self) -> Body {
         match self {
             Self::Body(body) => body,
-            Self::Incoming(incoming) if incoming.is_end_stream() => Body::Empty,
-            Self::Incoming(incoming) => Body::stream(incoming.map_err(Into::into)),
+            Self::Answer(answer) => answer.into_body(),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Answer(answer) => Pin::new(answer).poll_frame(cx),
             Self::Body(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_over(&self) -> bool {
         match self {
-            Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Answer(answer) => answer.is_end_stream(),
             Self::Body(body) => body.is_end_stream(),
         }
     }
@@ -55,8 +52,8 @@ impl Inner {
 
 /// What an answer of an upstream's holds until its last byte.
 pub struct Rest {
-    /// The connection it comes from.
-    pub lease: Lease,
+    /// Keeps the request counted as under way at its endpoint.
+    pub turn: Turn,
     /// The longest wait between two pieces.
     pub idle_timeout: Duration,
     /// When the whole exchange must be over.
@@ -79,6 +76,8 @@ pub struct Ending {
     /// None while no answer has begun.
     status: Option<StatusCode>,
     wait: Option<Pin<Box<Sleep>>>,
+    /// Why the answer breaks off, until what came before it has been written.
+    broken: Option<BodyError>,
     is_over: bool,
 }
 
@@ -95,7 +94,7 @@ impl Ending {
     #[must_use]
     pub fn new(record: Record) -> Self {
         let carries = Carries::default();
-        Self { record, carries, rest: None, status: None, wait: None, is_over: false }
+        Self { record, carries, rest: None, status: None, wait: None, broken: None, is_over: false }
     }
 
     /// Ties an answer to what ends with it.
@@ -115,13 +114,7 @@ impl Ending {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
-        if let Some(rest) = self.rest.take()
-            && is_complete
-            // Else the connection cannot be used again.
-            && self.record.is_request_sent()
-        {
-            rest.lease.give_back(self.record.core().coarse_now.get());
-        }
+        self.rest = None;
         let given_up =
             StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST);
         let status = self.status.unwrap_or(given_up);
@@ -159,9 +152,12 @@ impl http_body::Body for ExchangeBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let polled = this.inner.poll(cx);
         let ending = &mut this.ending;
-        match &polled {
+        if let Some(error) = ending.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = this.inner.poll(cx);
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 ending.record.response_bytes += u64::try_from(length).unwrap_or(0);
@@ -169,17 +165,27 @@ impl http_body::Body for ExchangeBody {
                 if this.inner.is_over() {
                     ending.end(true);
                 }
+                Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) => ending.end(true),
-            Poll::Ready(Some(Err(_))) => ending.end(false),
+            Poll::Ready(None) => {
+                ending.end(true);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                ending.end(false);
+                // At the error hyper closes, and throws away what it has not written.
+                ending.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Pending => {
                 if ending.poll_wait(cx).is_ready() {
                     ending.end(false);
                     return Poll::Ready(Some(Err(Box::new(UpstreamIdle))));
                 }
+                Poll::Pending
             }
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -188,7 +194,7 @@ impl http_body::Body for ExchangeBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Incoming(incoming) => incoming.size_hint(),
+            Inner::Answer(answer) => answer.size_hint(),
             Inner::Body(body) => body.size_hint(),
         }
     }

@@ -117,12 +117,6 @@ impl Record {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Whether the request went upstream to its last byte.
-    #[must_use]
-    pub fn is_request_sent(&self) -> bool {
-        self.upload.as_ref().is_none_or(|upload| upload.ended().is_some())
-    }
-
     /// Whether its answer has no body, whatever it says of one.
     #[must_use]
     pub fn is_head(&self) -> bool {

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tollgate_model::upstream::Protocol;
 
-use super::bound;
-use super::pool::{EndpointPool, Lease, Sender};
+use super::pool::{Connection, EndpointPool};
+use super::{bound, http1};
 use crate::connection::LocalExecutor;
 use crate::core::Core;
 use crate::fault::Fault;
@@ -27,12 +27,15 @@ pub(super) async fn connect(
     endpoint: &Endpoint,
     pool: &Rc<EndpointPool>,
     deadline: Option<Instant>,
-) -> Result<Lease, Fault> {
+) -> Result<Connection, Fault> {
     let limit = bound(upstream.connect_timeout, deadline);
     match timeout_at(limit, open(endpoint)).await {
-        Ok(Ok(sender)) => {
+        Ok(Ok(connection)) => {
             core.metrics.upstream_connections.add(1);
-            Ok(pool.open(sender))
+            if let Connection::Http2(sender) = &connection {
+                pool.share(sender.clone());
+            }
+            Ok(connection)
         }
         Ok(Err(error)) => {
             tracing::debug!(endpoint = ?endpoint.authority, %error, "connect to an endpoint");
@@ -50,16 +53,11 @@ enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-async fn open(endpoint: &Endpoint) -> Result<Sender, ConnectError> {
+async fn open(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
     let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
     stream.set_nodelay(true)?;
-    let io = TokioIo::new(stream);
     match endpoint.protocol {
-        Protocol::Http1 => {
-            let (sender, connection) = http1::Builder::new().handshake(io).await?;
-            tokio::task::spawn_local(connection);
-            Ok(Sender::Http1(sender))
-        }
+        Protocol::Http1 => Ok(Connection::Http1(Box::new(http1::Connection::new(stream)))),
         Protocol::Http2 => {
             let (sender, connection) = http2::Builder::new(LocalExecutor)
                 .initial_stream_window_size(1 << 20)
@@ -69,10 +67,10 @@ async fn open(endpoint: &Endpoint) -> Result<Sender, ConnectError> {
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(PING_TIMEOUT)
-                .handshake(io)
+                .handshake(TokioIo::new(stream))
                 .await?;
             tokio::task::spawn_local(connection);
-            Ok(Sender::Http2(sender))
+            Ok(Connection::Http2(sender))
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Sends a request to an upstream: pick an endpoint, get a connection, try, try again where that
 //! is safe.
 
+use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
+use hyper::client::conn::http2;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 use tollgate_model::upstream::Protocol;
@@ -23,20 +24,15 @@ mod body;
 mod connect;
 // Kept connections.
 mod pool;
+// HTTP/1.1 over a connection.
+mod http1;
+// What came back.
+mod answer;
 
+pub use answer::{Answer, AnswerBody};
 pub use body::{OutgoingBody, Upload};
-use pool::EndpointPool;
-pub use pool::{Lease, Pool, Turn};
-
-/// An answer's head, and what its body needs.
-pub struct Answer {
-    /// The response.
-    pub response: Response<Incoming>,
-    /// The connection, to be given back when the body was read whole.
-    pub lease: Lease,
-    /// Who answered.
-    pub authority: HeaderValue,
-}
+use pool::{Connection, EndpointPool};
+pub use pool::{Pool, Turn};
 
 /// How far an upstream got with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,18 +65,8 @@ struct Copy {
 }
 
 impl Copy {
-    /// Only what has no body and may be done twice (RFC 9110 §9.2.2) can be sent again.
     fn of(request: &Request<OutgoingBody>) -> Option<Self> {
-        let is_repeatable = matches!(
-            *request.method(),
-            Method::GET
-                | Method::HEAD
-                | Method::OPTIONS
-                | Method::PUT
-                | Method::DELETE
-                | Method::TRACE
-        );
-        (is_repeatable && request.body().is_empty()).then(|| Self {
+        is_repeatable(request).then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
@@ -96,6 +82,15 @@ impl Copy {
         *request.headers_mut() = self.headers;
         request
     }
+}
+
+/// Only what has no body and may be done twice (RFC 9110 §9.2.2) can be sent again.
+fn is_repeatable(request: &Request<OutgoingBody>) -> bool {
+    let is_idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    );
+    is_idempotent && request.body().is_empty()
 }
 
 /// Kept connections that turn out to be closed are passed over without counting as attempts.
@@ -121,7 +116,9 @@ pub async fn send(
         let endpoint = balance::pick(core, upstream, &tried).ok_or(Fault::Unreachable)?;
         let (index, endpoint) = endpoint;
         let may_retry = *attempts <= upstream.retry_attempts;
-        let copy = if may_retry { Copy::of(&request) } else { None };
+        // What is sent over HTTP/1.1 comes back by itself.
+        let is_lost = endpoint.protocol == Protocol::Http2;
+        let copy = if may_retry && is_lost { Copy::of(&request) } else { None };
         let pool = core.pool.endpoint(endpoint);
         if !upstream.preserves_host {
             request.headers_mut().insert(header::HOST, pool.authority());
@@ -133,7 +130,8 @@ pub async fn send(
         };
         let again = match (failure.progress, failure.request) {
             (Progress::NotSent, Some(request)) => Some(request),
-            (_, None) | (Progress::Sent, Some(_)) => copy.map(Copy::into_request),
+            (Progress::Sent, Some(request)) => is_repeatable(&request).then_some(request),
+            (_, None) => copy.map(Copy::into_request),
         };
         let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
         match again {
@@ -166,78 +164,121 @@ impl Attempt<'_> {
         let not_sent =
             |fault, request| Failure { fault, progress: Progress::NotSent, request: Some(request) };
         for _ in 0..STALE_TRIES {
-            let mut lease = match self.connection().await {
-                Ok(lease) => lease,
+            let connection = match self.connection().await {
+                Ok(connection) => connection,
                 Err(fault) => return Err(not_sent(fault, request)),
             };
             let upload = request.body().upload();
-            let sent = Failure::sent;
-            let (upstream, deadline) = (self.upstream, self.deadline);
-            match send_in_time(upstream, &mut lease, request, upload.as_deref(), deadline).await {
+            let sent = match connection {
+                Connection::Http1(connection) => {
+                    self.over_http1(connection, request, upload.as_deref()).await
+                }
+                Connection::Http2(sender) => {
+                    self.over_http2(sender, request, upload.as_deref()).await
+                }
+            };
+            match sent {
                 // Nobody asked it to speak another protocol.
-                Some(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(sent(Fault::Reset));
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(Failure::sent(Fault::Reset));
                 }
-                Some(Ok(response)) => {
-                    lease.hold(turn);
-                    return Ok(Answer { response, lease, authority: self.pool.authority() });
+                Ok(response) => {
+                    return Ok(Answer { response, turn, authority: self.pool.authority() });
                 }
-                Some(Err(pool::SendError { request: Some(unsent) })) => {
-                    request = Box::new(unsent);
+                Err(Failure { progress: Progress::NotSent, request: Some(unsent), .. }) => {
+                    request = unsent;
                 }
-                Some(Err(pool::SendError { request: None })) => {
-                    let broken = upload.and_then(|upload| upload.fault());
-                    return Err(sent(broken.unwrap_or(Fault::Reset)));
-                }
-                None => return Err(sent(Fault::TimedOut)),
+                Err(failure) => return Err(failure),
             }
         }
         Err(not_sent(Fault::Reset, request))
     }
 
+    async fn over_http1(
+        &self,
+        connection: Box<http1::Connection>,
+        request: Box<Request<OutgoingBody>>,
+        upload: Option<&Upload>,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let mut waiting = http1::Waiting::new(connection, request);
+        let fault = match self.in_time(upload, waiting.head()).await {
+            Some(Ok(head)) => return Ok(waiting.answered(head, self.pool)),
+            Some(Err(broken)) => {
+                tracing::debug!(error = %broken, "send a request to an endpoint");
+                upload.and_then(Upload::fault).unwrap_or(Fault::Reset)
+            }
+            None => Fault::TimedOut,
+        };
+        let (request, progress) = waiting.into_request();
+        Err(Failure { fault, progress, request: Some(request) })
+    }
+
+    async fn over_http2(
+        &self,
+        mut sender: http2::SendRequest<OutgoingBody>,
+        request: Box<Request<OutgoingBody>>,
+        upload: Option<&Upload>,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        match self.in_time(upload, sender.try_send_request(*request)).await {
+            Some(Ok(response)) => Ok(response.map(AnswerBody::Http2)),
+            Some(Err(mut error)) => {
+                tracing::debug!(error = %error.error(), "send a request to an endpoint");
+                let fault = upload.and_then(Upload::fault).unwrap_or(Fault::Reset);
+                Err(match error.take_message() {
+                    Some(request) => Failure {
+                        fault,
+                        progress: Progress::NotSent,
+                        request: Some(Box::new(request)),
+                    },
+                    None => Failure::sent(fault),
+                })
+            }
+            None => Err(Failure::sent(Fault::TimedOut)),
+        }
+    }
+
     /// A kept connection, or a new one.
-    async fn connection(&self) -> Result<Lease, Fault> {
-        if let Some(lease) = self.pool.take() {
-            return Ok(lease);
+    async fn connection(&self) -> Result<Connection, Fault> {
+        if let Some(connection) = self.pool.take() {
+            return Ok(connection);
         }
         let opened =
             connect::connect(self.core, self.upstream, self.endpoint, self.pool, self.deadline);
         // Rare and large: in its own memory, it takes no room in every request's.
         Box::pin(opened).await.inspect_err(|_| self.core.metrics.upstream_connect_failures.add(1))
     }
-}
 
-/// Waits for an answer's head, from the request's last byte on; none where it is late.
-async fn send_in_time(
-    upstream: &UpstreamPlan,
-    lease: &mut Lease,
-    request: Box<Request<OutgoingBody>>,
-    upload: Option<&Upload>,
-    deadline: Option<Instant>,
-) -> Option<Result<Response<Incoming>, pool::SendError>> {
-    let timeout = upstream.first_byte_timeout;
-    let mut sending = pin!(lease.send(*request));
-    let mut limit = bound(timeout, deadline);
-    let mut sent_bytes = 0;
-    loop {
-        if let Ok(sent) = timeout_at(limit, &mut sending).await {
-            return Some(sent);
+    /// Waits for an answer's head, from the request's last byte on; none where it is late.
+    async fn in_time<T>(
+        &self,
+        upload: Option<&Upload>,
+        head: impl Future<Output = T>,
+    ) -> Option<T> {
+        let timeout = self.upstream.first_byte_timeout;
+        let mut head = pin!(head);
+        let mut limit = bound(timeout, self.deadline);
+        let mut sent_bytes = 0;
+        loop {
+            if let Ok(head) = timeout_at(limit, &mut head).await {
+                return Some(head);
+            }
+            let upload = upload?;
+            let before = std::mem::replace(&mut sent_bytes, upload.bytes());
+            let last_byte = match upload.ended() {
+                Some(ended) => ended,
+                // What the client does not send has a bound of its own.
+                None if upload.is_awaited() || sent_bytes > before => Instant::now(),
+                // The upstream takes nothing.
+                None => return None,
+            };
+            let later = self
+                .deadline
+                .map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
+            if later <= Instant::now() {
+                return None;
+            }
+            limit = later;
         }
-        let upload = upload?;
-        let before = std::mem::replace(&mut sent_bytes, upload.bytes());
-        let last_byte = match upload.ended() {
-            Some(ended) => ended,
-            // What the client does not send has a bound of its own.
-            None if upload.is_awaited() || sent_bytes > before => Instant::now(),
-            // The upstream takes nothing.
-            None => return None,
-        };
-        let later =
-            deadline.map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
-        if later <= Instant::now() {
-            return None;
-        }
-        limit = later;
     }
 }
 

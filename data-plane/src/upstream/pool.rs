@@ -6,12 +6,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use http::HeaderValue;
+use hyper::client::conn::http2;
 use tokio::time::Instant;
 
-use super::OutgoingBody;
+use super::{OutgoingBody, http1};
 use crate::plan::{Endpoint, EndpointId, UpstreamPlan};
 
 /// Kept connections that nobody used for this long are closed.
@@ -41,8 +40,9 @@ pub(super) struct EndpointPool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<OutgoingBody>,
-    since: Instant,
+    connection: Box<http1::Connection>,
+    /// The first sweep that found it here.
+    since: Option<Instant>,
 }
 
 struct UpstreamState {
@@ -50,26 +50,14 @@ struct UpstreamState {
     retries: f64,
 }
 
-/// The sending half of a connection.
-pub(super) enum Sender {
-    Http1(http1::SendRequest<OutgoingBody>),
+/// A connection that a request can be sent over.
+pub(super) enum Connection {
+    Http1(Box<http1::Connection>),
     Http2(http2::SendRequest<OutgoingBody>),
-}
-
-/// A connection while a request has it.
-pub struct Lease {
-    sender: Sender,
-    pool: Rc<EndpointPool>,
-    turn: Option<Turn>,
 }
 
 /// A request under way at an endpoint; ends when it is dropped.
 pub struct Turn(Rc<EndpointPool>);
-
-/// Why a request was not answered, with the request where no byte of it was sent.
-pub(super) struct SendError {
-    pub(super) request: Option<Request<OutgoingBody>>,
-}
 
 impl Drop for Turn {
     fn drop(&mut self) {
@@ -138,9 +126,10 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         let mut endpoints = self.endpoints.borrow_mut();
         endpoints.retain(|_, pool| {
-            pool.idle
-                .borrow_mut()
-                .retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE_LIMIT);
+            pool.idle.borrow_mut().retain_mut(|idle| {
+                let since = *idle.since.get_or_insert(now);
+                now - since < IDLE_LIMIT && idle.connection.is_open()
+            });
             let mut shared = pool.shared.borrow_mut();
             if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
                 *shared = None;
@@ -168,64 +157,30 @@ impl EndpointPool {
     }
 
     /// A kept connection that is ready.
-    pub(super) fn take(self: &Rc<Self>) -> Option<Lease> {
+    pub(super) fn take(&self) -> Option<Connection> {
         let shared = self.shared.borrow().as_ref().filter(|sender| sender.is_ready()).cloned();
         if let Some(sender) = shared {
-            return Some(self.lease(Sender::Http2(sender)));
+            return Some(Connection::Http2(sender));
         }
         loop {
             // The newest first: the others may grow old and be closed.
-            let idle = self.idle.borrow_mut().pop()?;
-            if idle.sender.is_ready() {
-                return Some(self.lease(Sender::Http1(idle.sender)));
+            let mut idle = self.idle.borrow_mut().pop()?;
+            if idle.connection.is_open() {
+                return Some(Connection::Http1(idle.connection));
             }
-            // Closed, or the end of its last answer is not yet read: neither is worth waiting for.
         }
     }
 
-    /// A new connection.
-    pub(super) fn open(self: &Rc<Self>, sender: Sender) -> Lease {
-        if let Sender::Http2(sender) = &sender {
-            *self.shared.borrow_mut() = Some(sender.clone());
-        }
-        self.lease(sender)
+    /// Lets all requests share a connection.
+    pub(super) fn share(&self, sender: http2::SendRequest<OutgoingBody>) {
+        *self.shared.borrow_mut() = Some(sender);
     }
 
-    fn lease(self: &Rc<Self>, sender: Sender) -> Lease {
-        Lease { sender, pool: Rc::clone(self), turn: None }
-    }
-}
-
-impl Lease {
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<OutgoingBody>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let sent = match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
-        };
-        sent.map_err(|mut error| {
-            tracing::debug!(error = %error.error(), "send a request to an endpoint");
-            SendError { request: error.take_message() }
-        })
-    }
-
-    /// Keeps the request counted as under way until the lease ends.
-    pub(super) fn hold(&mut self, turn: Turn) {
-        self.turn = Some(turn);
-    }
-
-    /// Gives the connection back: the answer was read to its end.
-    pub fn give_back(self, now: Instant) {
-        let Self { sender, pool, turn } = self;
-        drop(turn);
-        if let Sender::Http1(sender) = sender {
-            let mut idle = pool.idle.borrow_mut();
-            if !sender.is_closed() && idle.len() < MAX_IDLE {
-                idle.push(Idle { sender, since: now });
-            }
+    /// Keeps a connection for the next request: the answer was read to its end.
+    pub(super) fn keep(&self, connection: Box<http1::Connection>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { connection, since: None });
         }
     }
 }

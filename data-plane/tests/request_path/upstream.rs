@@ -303,7 +303,7 @@ async fn a_server_may_be_named() {
 
 #[tokio::test]
 async fn malformed_answers_are_a_502_and_odd_ones_are_put_right() {
-    let cases: [(&str, u16, &str, bool); 9] = [
+    let cases: [(&str, u16, &str, bool); 14] = [
         ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc", 200, "abc", true),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -333,6 +333,11 @@ async fn malformed_answers_are_a_502_and_odd_ones_are_put_right() {
             true,
         ),
         ("nonsense\r\n\r\n", 502, "", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd", 502, "", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 502, "", true),
+        ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 502, "", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\n\nabc\r\n\r\n", 502, "", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\n", 200, "abc", true),
     ];
     for (raw, status, body, is_whole) in cases {
         let backend = Upstream::raw(raw).unwrap();

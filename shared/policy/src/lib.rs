@@ -29,8 +29,8 @@ pub mod resources;
 pub mod set;
 
 pub use body::Body;
-pub use claims::Claims;
 pub use check::Checked;
+pub use claims::Claims;
 pub use policy::{Cx, End, Flow, Phase, Policy, Refusal, Scope};
 pub use resources::Resources;
 pub use set::Set;
