@@ -1,9 +1,12 @@
 //! One upstream as it is called: its endpoints in the order of their turns, and its bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use tollgate_model::upstream::{Balance, Protocol, Upstream};
+
+use crate::upstream::tls::{self, EndpointTls};
 
 /// A number for host, port and protocol together, never used for another: what connections are
 /// pooled by, across plans.
@@ -23,6 +26,8 @@ pub struct Endpoint {
     pub authority: HeaderValue,
     /// What is spoken to it.
     pub protocol: Protocol,
+    /// How it is met over TLS; none in the clear.
+    pub tls: Option<EndpointTls>,
 }
 
 /// An upstream.
@@ -61,16 +66,30 @@ impl UpstreamPlan {
         number: u32,
         mut endpoint_id: impl FnMut(&str, Protocol) -> EndpointId,
     ) -> Self {
+        let mut client = None;
         let build = |endpoint: &tollgate_model::upstream::Endpoint| {
             let authority = endpoint.url.authority();
+            let tls = tls::server_name(&spec.tls, &endpoint.url).map(|server_name| {
+                let config =
+                    Arc::clone(client.get_or_insert_with(|| tls::client(&spec.tls, spec.protocol)));
+                EndpointTls { config, server_name }
+            });
+            let id = match &tls {
+                None => endpoint_id(&authority, spec.protocol),
+                Some(EndpointTls { server_name, .. }) => {
+                    let how = tls::fingerprint(&spec.tls, server_name);
+                    endpoint_id(&format!("https://{authority}#{how}"), spec.protocol)
+                }
+            };
             Endpoint {
-                id: endpoint_id(&authority, spec.protocol),
+                id,
                 host: Box::from(endpoint.url.host()),
                 port: endpoint.url.port(),
                 // A parsed authority is visible ASCII.
                 authority: HeaderValue::from_str(&authority)
                     .unwrap_or(HeaderValue::from_static("")),
                 protocol: spec.protocol,
+                tls,
             }
         };
         let weights: Vec<u32> = spec.endpoints.iter().map(|e| u32::from(e.weight.0)).collect();

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tollgate_policy::Body;
 use tollgate_policy::body::BodyError;
@@ -39,11 +39,7 @@ impl AnswerBody {
     /// The same as policies see it.
     #[must_use]
     pub fn into_body(self) -> Body {
-        match self {
-            Self::Whole(bytes) => Body::from(bytes),
-            streamed if streamed.is_end_stream() => Body::Empty,
-            streamed => Body::stream(streamed),
-        }
+        if let Self::Whole(bytes) = self { Body::from(bytes) } else { Body::stream(self) }
     }
 }
 

@@ -1,15 +1,19 @@
 //! A new connection to an endpoint.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 use tollgate_model::upstream::Protocol;
 
 use super::pool::{Connection, EndpointPool};
+use super::stream::Stream;
+use super::tls::EndpointTls;
 use super::{bound, http1};
 use crate::connection::LocalExecutor;
 use crate::core::Core;
@@ -49,6 +53,10 @@ pub(super) async fn connect(
 enum ConnectError {
     #[error("connect")]
     Connect(#[from] std::io::Error),
+    #[error("shake hands for TLS")]
+    Tls(#[source] std::io::Error),
+    #[error("the endpoint does not speak HTTP/2 over TLS")]
+    NoHttp2,
     #[error("begin HTTP")]
     Handshake(#[from] hyper::Error),
 }
@@ -56,6 +64,10 @@ enum ConnectError {
 async fn open(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
     let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
     stream.set_nodelay(true)?;
+    let stream = match &endpoint.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => secure(tls, endpoint.protocol, stream).await?,
+    };
     match endpoint.protocol {
         Protocol::Http1 => Ok(Connection::Http1(Box::new(http1::Connection::new(stream)))),
         Protocol::Http2 => {
@@ -73,4 +85,19 @@ async fn open(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
             Ok(Connection::Http2(sender))
         }
     }
+}
+
+async fn secure(
+    tls: &EndpointTls,
+    protocol: Protocol,
+    stream: TcpStream,
+) -> Result<Stream, ConnectError> {
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    let stream =
+        connector.connect(tls.server_name.clone(), stream).await.map_err(ConnectError::Tls)?;
+    // RFC 9113 §3.2: over TLS it has to be agreed on. HTTP/1.1 is spoken where nothing is.
+    if protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(ConnectError::NoHttp2);
+    }
+    Ok(Stream::Tls(Box::new(stream)))
 }

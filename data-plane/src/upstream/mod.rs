@@ -20,6 +20,10 @@ use crate::plan::{Endpoint, UpstreamPlan};
 mod balance;
 // The request's body on its way.
 mod body;
+// What TLS believes and speaks.
+pub(crate) mod tls;
+// In the clear or over TLS.
+mod stream;
 // A new connection.
 mod connect;
 // Kept connections.
@@ -305,7 +309,8 @@ fn as_http2(request: &mut Request<OutgoingBody>, endpoint: &Endpoint) {
     // An attempt before this one may have made a pseudo-header field of it.
     let authority = host.or(before).unwrap_or(endpoint.authority.as_bytes());
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build();
     if let Ok(uri) = uri {
         *request.uri_mut() = uri;
     }

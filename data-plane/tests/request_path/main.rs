@@ -17,3 +17,4 @@ mod reload;
 mod streaming;
 mod support;
 mod upstream;
+mod upstream_tls;

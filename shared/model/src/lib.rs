@@ -12,6 +12,8 @@ pub mod parse;
 pub mod id;
 // Durations and sizes.
 pub mod units;
+// Names of servers, certificates of authorities.
+pub mod trust;
 // Host names and wildcards.
 pub mod host;
 // Base paths, exact paths, templates, prefixes, expressions.

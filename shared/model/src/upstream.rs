@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 
 use crate::issue::Issues;
 use crate::parse::{FromText, Rejected, deserr_text, text_schema};
+use crate::trust::{Authorities, ServerName};
 use crate::units::Span;
 
 /// An upstream: endpoints that answer alike, and how they are called.
@@ -36,6 +37,10 @@ pub struct Upstream {
     #[deserr(default)]
     #[schemars(with = "Option<Retry>")]
     pub retry: Retry,
+    /// How endpoints with `https` are met.
+    #[deserr(default)]
+    #[schemars(with = "Option<Tls>")]
+    pub tls: Tls,
     /// Whether the endpoint gets the client's `host`. Default false: it gets its own.
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
@@ -68,7 +73,7 @@ fn has_endpoints(
 #[deserr(error = Issues, deny_unknown_fields)]
 #[schemars(deny_unknown_fields)]
 pub struct Endpoint {
-    /// `http://HOST:PORT`, without a path.
+    /// `http://HOST:PORT` or `https://HOST:PORT`, without a path.
     pub url: EndpointUrl,
     /// Its share of the calls against the others', 1 to 1000. Default 1.
     #[deserr(default)]
@@ -104,11 +109,12 @@ impl Deserr<Issues> for Weight {
     }
 }
 
-/// Where a server is: host and port, reached in the clear.
+/// Where a server is, and whether it is reached over TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointUrl {
     host: Arc<str>,
     port: u16,
+    is_tls: bool,
 }
 
 impl EndpointUrl {
@@ -118,13 +124,19 @@ impl EndpointUrl {
         &self.host
     }
 
-    /// The port; 80 where none was written.
+    /// The port; where none was written, 80 or, over TLS, 443.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// `HOST:PORT` as it stands in a `host` field; the port is left out where it is 80.
+    /// Whether it was written with `https`.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// `HOST:PORT` as it stands in a `host` field; the port is left out where it is the scheme's own.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {
@@ -132,8 +144,12 @@ impl EndpointUrl {
         } else {
             self.host.to_string()
         };
-        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+        if self.port == own_port(self.is_tls) { host } else { format!("{host}:{}", self.port) }
     }
+}
+
+fn own_port(is_tls: bool) -> u16 {
+    if is_tls { 443 } else { 80 }
 }
 
 impl FromText for EndpointUrl {
@@ -154,16 +170,11 @@ impl FromText for EndpointUrl {
             ));
         }
         let uri: http::Uri = text.parse().map_err(|_not_a_uri| refuse("is not a URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(Rejected::new(
-                    "unsupported_scheme",
-                    "TLS to upstreams is not supported by this version; give an http URL",
-                ));
-            }
-            _ => return Err(refuse("does not begin with http://")),
-        }
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(refuse("does not begin with http:// or https://")),
+        };
         let authority = uri.authority().ok_or_else(|| refuse("has no host"))?;
         if uri.path() != "/" || uri.query().is_some() {
             return Err(refuse("has a path or a query"));
@@ -174,21 +185,39 @@ impl FromText for EndpointUrl {
         if host.is_empty() || (is_port_written && !has_port) {
             return Err(refuse("has no host or no port from 1 to 65535"));
         }
+        if is_tls && ServerName::from_text(host).is_err() {
+            return Err(refuse("has a host that no certificate can name"));
+        }
         Ok(Self {
             host: Arc::from(host.to_ascii_lowercase()),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority.port_u16().unwrap_or_else(|| own_port(is_tls)),
+            is_tls,
         })
     }
 }
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "http://{}", self.authority())
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(formatter, "{scheme}://{}", self.authority())
     }
 }
 
 deserr_text!(EndpointUrl);
-text_schema!(EndpointUrl, "EndpointUrl", "http://HOST:PORT, without a path.");
+text_schema!(EndpointUrl, "EndpointUrl", "http://HOST:PORT or https://HOST:PORT, without a path.");
+
+/// TLS to endpoints: 1.2 or 1.3, their certificates always verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
+pub struct Tls {
+    /// The name that certificates must bear and that is sent as SNI. Default: the host of the endpoint's URL.
+    #[deserr(default)]
+    pub server_name: Option<ServerName>,
+    /// Certificates of the authorities that are believed, in PEM; in place of the public ones.
+    #[deserr(default)]
+    pub authorities: Option<Authorities>,
+}
 
 /// How an endpoint is picked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
@@ -214,7 +243,7 @@ pub enum Protocol {
     #[deserr(rename = "http1")]
     #[schemars(rename = "http1")]
     Http1,
-    /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
+    /// HTTP/2: over TLS by ALPN, in the clear with prior knowledge (RFC 9113 §3.3).
     #[deserr(rename = "http2")]
     #[schemars(rename = "http2")]
     Http2,

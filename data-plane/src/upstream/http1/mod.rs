@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use http::{Request, Response};
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 // A request as bytes.
@@ -32,6 +31,7 @@ pub(super) use receiving::Receiving;
 use sending::Sending;
 
 use super::pool::EndpointPool;
+use super::stream::Stream;
 use super::{AnswerBody, OutgoingBody, Progress};
 use head::{Framing, Head};
 
@@ -42,7 +42,7 @@ const MAX_INTERIM: u8 = 16;
 
 /// A connection to an endpoint. At rest, or owned by one exchange.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Read, and not yet taken.
     received: BytesMut,
 }
@@ -65,7 +65,7 @@ pub enum Broken {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, received: BytesMut::new() }
     }
 

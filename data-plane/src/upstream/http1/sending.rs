@@ -31,6 +31,8 @@ pub(super) struct Sending {
     coding: Coding,
     is_begun: bool,
     is_body_asked: bool,
+    /// Whether TLS may hold back what was written.
+    is_held_back: bool,
 }
 
 /// How the end of the body is told.
@@ -61,6 +63,7 @@ impl Sending {
             coding,
             is_begun: false,
             is_body_asked: false,
+            is_held_back: false,
         }
     }
 
@@ -71,7 +74,7 @@ impl Sending {
 
     /// Whether all of it was written.
     pub(super) fn is_done(&self) -> bool {
-        self.coding == Coding::Done && !self.has_bytes()
+        self.coding == Coding::Done && !self.has_bytes() && !self.is_held_back
     }
 
     pub(super) fn method(&self) -> &Method {
@@ -99,12 +102,15 @@ impl Sending {
             if self.coding != Coding::Done && has_room {
                 match self.poll_body(cx)? {
                     Poll::Ready(()) => continue,
-                    Poll::Pending if !self.has_bytes() => return Poll::Pending,
+                    Poll::Pending if !self.has_bytes() => {
+                        ready!(self.poll_flush(stream, cx))?;
+                        return Poll::Pending;
+                    }
                     Poll::Pending => {}
                 }
             }
             if !self.has_bytes() {
-                return Poll::Ready(Ok(()));
+                return self.poll_flush(stream, cx);
             }
             ready!(self.poll_write(stream, cx))?;
         }
@@ -112,6 +118,18 @@ impl Sending {
 
     fn has_bytes(&self) -> bool {
         !self.buffer.is_empty() || !self.piece.is_empty() || !self.after_piece.is_empty()
+    }
+
+    fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        if self.is_held_back {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.is_held_back = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write<S: AsyncWrite + Unpin>(
@@ -129,7 +147,7 @@ impl Sending {
         if written == 0 {
             return Poll::Ready(Err(Broken::Io(std::io::ErrorKind::WriteZero.into())));
         }
-        self.is_begun = true;
+        (self.is_begun, self.is_held_back) = (true, true);
         let of_buffer = written.min(self.buffer.len());
         self.buffer.advance(of_buffer);
         let of_piece = (written - of_buffer).min(self.piece.len());
