@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
@@ -14,9 +15,10 @@ use crate::core::Core;
 use crate::fault::Fault;
 use crate::fields;
 use crate::outgoing::Rest;
-use crate::plan::{RouteEntry, Target};
+use crate::plan::{RouteEntry, Target, UpstreamPlan};
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
+use crate::tunnel;
 use crate::upstream::{self, AnswerBody, OutgoingBody, Upload};
 
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 tollgate");
@@ -61,6 +63,9 @@ pub async fn forward(
 
     let (mut head, body) = request.into_parts();
     tell_upstream(&mut head.headers, arrival, head.version, record);
+    if record.asks_websocket {
+        tunnel::ask(&mut head.headers);
+    }
     if let Some(uri) = rewritten(entry, arrival) {
         head.uri = uri;
     }
@@ -79,13 +84,30 @@ pub async fn forward(
     record.upstream = Some((answer.authority, micros));
 
     let mut response = answer.response;
+    let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switched && !(record.asks_websocket && tunnel::switches(response.headers())) {
+        // Nobody asked it to speak another protocol.
+        return Err(Fault::Reset);
+    }
     clean_answer(&mut response);
+    if is_switched {
+        tunnel::ask(response.headers_mut());
+        response = response.map(|body| keep_switched(body, upstream, record));
+    }
     let rest = Rest {
         turn: answer.turn,
         idle_timeout: upstream.idle_timeout,
         deadline: upstream.total_timeout.map(|total| started + total),
     };
     Ok(Sent { response, rest })
+}
+
+fn keep_switched(body: AnswerBody, upstream: &UpstreamPlan, record: &mut Record) -> AnswerBody {
+    if let AnswerBody::Switched(switched) = body {
+        record.switched = Some((switched, upstream.tunnel_timeout));
+        return AnswerBody::Whole(Bytes::new());
+    }
+    body
 }
 
 fn tell_upstream(headers: &mut HeaderMap, arrival: &Arrival, version: Version, record: &Record) {

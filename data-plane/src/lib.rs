@@ -45,6 +45,8 @@ pub mod response;
 pub mod fault;
 // The answer's body, and what ends with its last byte.
 pub mod outgoing;
+// What follows an answer that switched to another protocol.
+pub mod tunnel;
 // One record an exchange.
 pub mod record;
 // Records as JSON lines.

@@ -2,6 +2,7 @@
 //! last byte.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tollgate_policy::{Body, End};
 
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
+use crate::tunnel::Tunnel;
 use crate::upstream::{AnswerBody, Turn};
 
 /// The bytes of an answer.
@@ -63,7 +65,8 @@ pub struct Rest {
 /// The body of an answer.
 pub struct ExchangeBody {
     inner: Inner,
-    ending: Box<Ending>,
+    /// None where it went over to a tunnel.
+    ending: Option<Box<Ending>>,
 }
 
 /// All that ends with an exchange: at its last byte, or when it is given up before.
@@ -106,7 +109,18 @@ impl Ending {
         response.headers_mut().insert(X_REQUEST_ID, self.record.request_id.clone());
         self.status = Some(response.status());
         self.rest = rest;
-        response.map(|inner| ExchangeBody { inner, ending: self })
+        if let Some((upstream, idle_timeout)) = self.record.switched.take() {
+            let peer = Rc::clone(self.record.peer());
+            peer.switch(Tunnel { upstream, ending: self, idle_timeout });
+            return response
+                .map(|_nothing| ExchangeBody { inner: Inner::Body(Body::Empty), ending: None });
+        }
+        response.map(|inner| ExchangeBody { inner, ending: Some(self) })
+    }
+
+    /// Ends it where no body does.
+    pub fn finish(mut self, is_complete: bool) {
+        self.end(is_complete);
     }
 
     /// Ends the exchange, once.
@@ -152,7 +166,7 @@ impl http_body::Body for ExchangeBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let ending = &mut this.ending;
+        let Some(ending) = &mut this.ending else { return Poll::Ready(None) };
         if let Some(error) = ending.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -204,7 +218,9 @@ impl Drop for ExchangeBody {
     /// Complete where there was nothing (more) to ask for, also of the answer to HEAD; else the
     /// client went away.
     fn drop(&mut self) {
-        let is_complete = self.inner.is_over() || self.ending.record.is_head();
-        self.ending.end(is_complete);
+        if let Some(ending) = &mut self.ending {
+            let is_complete = self.inner.is_over() || ending.record.is_head();
+            ending.end(is_complete);
+        }
     }
 }

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tollgate_model::gateway::Network;
 use tollgate_policy::policy::Client;
 
+use crate::tunnel::Tunnel;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -19,6 +21,8 @@ pub struct Peer {
     address_field: HeaderValue,
     /// `for=` of [RFC 7239 §4], ready to be written.
     forwarded_for: Box<str>,
+    /// What follows the last answer, where that switched protocols.
+    tunnel: RefCell<Option<Tunnel>>,
     /// The newest `forwarded` field and the host that it names: connections seldom change hosts.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
@@ -37,8 +41,19 @@ impl Peer {
                 .unwrap_or(HeaderValue::from_static("unknown")),
             client: Client { address: ip, address_text: text.into_boxed_str() },
             forwarded_for: forwarded_for.into_boxed_str(),
+            tunnel: RefCell::new(None),
             forwarded: RefCell::new(None),
         }
+    }
+
+    /// Leaves the connection to a tunnel, once the answer under way is written.
+    pub fn switch(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+
+    /// What the connection is left to.
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.borrow_mut().take()
     }
 
     /// The client behind trusted proxies: the last address of `x-forwarded-for` that is not

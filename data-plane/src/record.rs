@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
@@ -15,7 +15,8 @@ use crate::fault::Side;
 use crate::metrics::Outcome;
 use crate::peer::Peer;
 use crate::plan::Slot;
-use crate::upstream::Upload;
+use crate::tunnel;
+use crate::upstream::{Switched, Upload};
 
 /// What is known of an exchange so far.
 pub struct Record {
@@ -46,6 +47,10 @@ pub struct Record {
     pub upstream: Option<(HeaderValue, u64)>,
     /// Attempts at the upstream.
     pub attempts: u8,
+    /// Whether the client asks for WebSocket.
+    pub asks_websocket: bool,
+    /// The upstream's end of the connection that became one, and the longest silence on it.
+    pub switched: Option<(Switched, Duration)>,
     logged: Option<Logged>,
 }
 
@@ -89,6 +94,8 @@ impl Record {
             response_bytes: 0,
             upstream: None,
             attempts: 0,
+            asks_websocket: tunnel::asks(request),
+            switched: None,
             logged,
         }
     }
@@ -115,6 +122,12 @@ impl Record {
     #[must_use]
     pub fn request_id_text(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Counts what went over a connection after it had switched protocols.
+    pub fn count_tunnel(&mut self, sent_bytes: u64, received_bytes: u64) {
+        self.upload = Some(Rc::new(Upload::of_tunnel(sent_bytes)));
+        self.response_bytes = received_bytes;
     }
 
     /// Whether its answer has no body, whatever it says of one.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -116,8 +116,15 @@ async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     .await
     .unwrap_or_else(|error| tracing::debug!(%error, "serve a connection"));
     let was_busy = state.is_busy();
-    let stream = connection.into_parts().io.into_inner();
-    stream.end(&core, was_busy).await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    match peer.take_tunnel() {
+        Some(tunnel) => {
+            let _under_way = UnderWay::new(Arc::clone(&state));
+            tunnel.run(stream.into_inner(), parts.read_buf).await;
+        }
+        None => stream.end(&core, was_busy).await,
+    }
 }
 
 async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: &Limits) {
@@ -164,6 +171,9 @@ async fn counted(
 ) -> Result<Response<CountedBody>, std::convert::Infallible> {
     let under_way = UnderWay::new(Arc::clone(state));
     let response = exchange(Rc::clone(core), Rc::clone(peer), request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        state.release();
+    }
     Ok(response.map(|body| CountedBody { body, under_way }))
 }
 

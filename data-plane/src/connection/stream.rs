@@ -37,6 +37,11 @@ impl ClientStream {
         Self { guarded, watch, state, is_flushed: true, has_ended: false, is_holding: false }
     }
 
+    /// The stream itself, which speaks another protocol now.
+    pub(super) fn into_inner(self) -> TcpStream {
+        self.guarded.into_inner()
+    }
+
     /// Ends the connection: writes the refusal that is owed, and closes so that it arrives.
     pub(super) async fn end(self, core: &Core, was_busy: bool) {
         let order = self.state.current_order();

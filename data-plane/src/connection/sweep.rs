@@ -150,6 +150,13 @@ impl State {
         })
     }
 
+    /// What the client sends next is no request.
+    pub(super) fn release(&self) {
+        if let Some(watch) = &self.watch {
+            watch.release();
+        }
+    }
+
     /// Whether an exchange is under way, or its answer.
     pub(super) fn is_busy(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) > 0

@@ -47,6 +47,8 @@ pub struct UpstreamPlan {
     pub first_byte_timeout: Duration,
     /// Between two pieces of a body.
     pub idle_timeout: Duration,
+    /// Between two pieces on a connection that switched protocols.
+    pub tunnel_timeout: Duration,
     /// The whole exchange.
     pub total_timeout: Option<Duration>,
     /// Attempts after the first.
@@ -101,6 +103,7 @@ impl UpstreamPlan {
             connect_timeout: spec.timeouts.connect.get(),
             first_byte_timeout: spec.timeouts.first_byte.get(),
             idle_timeout: spec.timeouts.idle.get(),
+            tunnel_timeout: spec.timeouts.tunnel.get(),
             total_timeout: spec.timeouts.total.map(tollgate_model::units::Span::get),
             retry_attempts: spec.retry.attempts,
             retry_budget: spec.retry.budget,

@@ -1,16 +1,18 @@
 //! What an upstream answered.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tollgate_policy::Body;
 use tollgate_policy::body::BodyError;
 
-use super::http1::{Duplex, Receiving};
+use super::http1::{Connection, Duplex, Receiving};
 use super::pool::Turn;
 
 /// An answer, as far as its head.
@@ -33,6 +35,50 @@ pub enum AnswerBody {
     Duplex(Duplex),
     /// Over HTTP/2.
     Http2(Incoming),
+    /// None: the connection speaks another protocol now.
+    Switched(Switched),
+}
+
+/// A connection to an endpoint that switched protocols.
+pub struct Switched(Box<Connection>);
+
+impl Switched {
+    pub(super) fn new(connection: Box<Connection>) -> Self {
+        Self(connection)
+    }
+
+    /// What came behind the head.
+    pub fn take_received(&mut self) -> BytesMut {
+        std::mem::take(&mut self.0.received)
+    }
+}
+
+impl AsyncRead for Switched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Switched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_shutdown(cx)
+    }
 }
 
 impl AnswerBody {
@@ -59,6 +105,7 @@ impl http_body::Body for AnswerBody {
             Self::Receiving(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
             Self::Duplex(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Switched(_) => Poll::Ready(None),
         }
     }
 
@@ -68,6 +115,7 @@ impl http_body::Body for AnswerBody {
             Self::Receiving(body) => body.is_end_stream(),
             Self::Duplex(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Switched(_) => true,
         }
     }
 
@@ -79,6 +127,7 @@ impl http_body::Body for AnswerBody {
             Self::Receiving(body) => body.size_hint(),
             Self::Duplex(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -44,6 +44,14 @@ enum Failed {
 }
 
 impl Upload {
+    /// What went out over a connection that switched protocols.
+    #[must_use]
+    pub fn of_tunnel(bytes: u64) -> Self {
+        let upload = Self::default();
+        upload.bytes.set(bytes);
+        upload
+    }
+
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()

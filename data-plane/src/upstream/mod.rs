@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use hyper::client::conn::http2;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
@@ -33,7 +33,7 @@ mod http1;
 // What came back.
 mod answer;
 
-pub use answer::{Answer, AnswerBody};
+pub use answer::{Answer, AnswerBody, Switched};
 pub use body::{OutgoingBody, Upload};
 use pool::{Connection, EndpointPool};
 pub use pool::{Pool, Turn};
@@ -182,10 +182,6 @@ impl Attempt<'_> {
                 }
             };
             match sent {
-                // Nobody asked it to speak another protocol.
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(Failure::sent(Fault::Reset));
-                }
                 Ok(response) => {
                     return Ok(Answer { response, turn, authority: self.pool.authority() });
                 }

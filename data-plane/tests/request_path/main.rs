@@ -18,3 +18,4 @@ mod streaming;
 mod support;
 mod upstream;
 mod upstream_tls;
+mod websocket;

@@ -15,6 +15,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::TestNode;
@@ -55,6 +56,7 @@ impl Authority {
 struct Server {
     address: SocketAddr,
     handshakes: Arc<AtomicUsize>,
+    _accepting: JoinSet<()>,
 }
 
 impl Server {
@@ -63,11 +65,13 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let handshakes: Arc<AtomicUsize> = Arc::default();
         let (acceptor, counted) = (TlsAcceptor::from(Arc::new(config)), Arc::clone(&handshakes));
-        tokio::spawn(async move {
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut serving = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
-                tokio::spawn(async move {
+                serving.spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     counted.fetch_add(1, Ordering::SeqCst);
                     let service = service_fn(answer);
@@ -77,7 +81,7 @@ impl Server {
                 });
             }
         });
-        Self { address, handshakes }
+        Self { address, handshakes, _accepting: accepting }
     }
 
     fn handshakes(&self) -> usize {

@@ -266,6 +266,10 @@ pub struct Timeouts {
     #[deserr(default = Span::from_secs(60))]
     #[schemars(with = "Option<Span>")]
     pub idle: Span,
+    /// Between two pieces in either direction on a connection that switched to WebSocket. Default 1h.
+    #[deserr(default = Span::from_secs(3600))]
+    #[schemars(with = "Option<Span>")]
+    pub tunnel: Span,
     /// The whole exchange with all attempts, to the response's last byte; none: no bound.
     #[deserr(default)]
     pub total: Option<Span>,
@@ -277,6 +281,7 @@ impl Default for Timeouts {
             connect: Span::from_secs(1),
             first_byte: Span::from_secs(30),
             idle: Span::from_secs(60),
+            tunnel: Span::from_secs(3600),
             total: None,
         }
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tokio_util::io::poll_read_buf;
 
 // A request as bytes.
@@ -32,7 +32,7 @@ use sending::Sending;
 
 use super::pool::EndpointPool;
 use super::stream::Stream;
-use super::{AnswerBody, OutgoingBody, Progress};
+use super::{AnswerBody, OutgoingBody, Progress, Switched};
 use head::{Framing, Head};
 
 /// What is read at once as long as nothing is known of the size: a head and a small body.
@@ -41,10 +41,10 @@ const READ_BYTES: usize = 8 << 10;
 const MAX_INTERIM: u8 = 16;
 
 /// A connection to an endpoint. At rest, or owned by one exchange.
-pub(super) struct Connection {
-    stream: Stream,
+pub(in crate::upstream) struct Connection {
+    pub(in crate::upstream) stream: Stream,
     /// Read, and not yet taken.
-    received: BytesMut,
+    pub(in crate::upstream) received: BytesMut,
 }
 
 /// Why no answer can be had from a connection.
@@ -112,6 +112,9 @@ impl Waiting {
     /// The answer whose head this is. Its connection goes back to `pool` when it was read whole.
     pub(super) fn answered(self, head: Head, pool: &Rc<EndpointPool>) -> Response<AnswerBody> {
         let Self { mut connection, sending, is_cut, .. } = self;
+        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return head.response.map(|()| AnswerBody::Switched(Switched::new(connection)));
+        }
         let is_sent = sending.is_done();
         let keeps_open = head.keeps_open && !is_cut;
         let whole = match head.framing {

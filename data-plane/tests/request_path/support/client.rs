@@ -144,7 +144,7 @@ impl Wire {
         Some(head)
     }
 
-    async fn exactly(&mut self, length: usize) -> (Vec<u8>, bool) {
+    pub(crate) async fn exactly(&mut self, length: usize) -> (Vec<u8>, bool) {
         while self.read.len() < length {
             if !self.more().await {
                 return (std::mem::take(&mut self.read), false);
