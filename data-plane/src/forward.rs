@@ -19,7 +19,7 @@ use crate::plan::{RouteEntry, Target, UpstreamPlan};
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
 use crate::tunnel;
-use crate::upstream::{self, AnswerBody, OutgoingBody, Upload};
+use crate::upstream::{self, AnswerBody, Dispatch, OutgoingBody, Upload};
 
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 tollgate");
 const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
@@ -77,9 +77,11 @@ pub async fn forward(
         OutgoingBody::new(body, upload, upstream.idle_timeout)
     };
 
+    let affinity = upstream::affinity(upstream, &head, record.client());
     let started = Instant::now();
     let request = Box::new(Request::from_parts(head, body));
-    let answer = upstream::send(core, upstream, request, started, &mut record.attempts).await?;
+    let dispatch = Dispatch { core, upstream, started, affinity };
+    let answer = upstream::send(&dispatch, request, &mut record.attempts).await?;
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     record.upstream = Some((answer.authority, micros));
 

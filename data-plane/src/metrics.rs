@@ -72,6 +72,8 @@ pub struct CoreMetrics {
     pub upstream_connect_failures: Counter,
     /// Attempts after the first.
     pub upstream_retries: Counter,
+    /// Endpoints left out for calls that failed.
+    pub upstream_ejections: Counter,
     /// Exchanges that ended.
     pub requests: Counter,
 }
@@ -220,7 +222,7 @@ pub struct NodeFacts {
 pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     let mut text = String::new();
     render_node(&mut text, node);
-    let plain: [PlainMetric; 7] = [
+    let plain: [PlainMetric; 8] = [
         ("tollgate_connections_accepted_total", "counter", "Connections taken.", |core| {
             &core.connections_accepted
         }),
@@ -254,6 +256,12 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
         ("tollgate_upstream_retries_total", "counter", "Attempts after the first.", |core| {
             &core.upstream_retries
         }),
+        (
+            "tollgate_upstream_ejections_total",
+            "counter",
+            "Endpoints left out for calls that failed.",
+            |core| &core.upstream_ejections,
+        ),
     ];
     for (name, kind, help, pick) in plain {
         let sum: u64 = cores.iter().map(|core| pick(core).get()).sum();

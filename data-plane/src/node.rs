@@ -23,6 +23,7 @@ use crate::ports::counters::{AddressError, NodeCounters};
 use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
 use crate::sync::{self, Load, SyncHandle};
 use crate::thread;
+use crate::upstream::health::Checks;
 
 /// A node that runs.
 pub struct Node {
@@ -121,6 +122,7 @@ impl Node {
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        control.spawn(Checks::follow(Arc::clone(&shared.plan), drain.clone()));
         let starting = Starting { shared, metrics, sink, senders, drain: &drain, stop: &stop };
         let threads = starting.threads(receivers)?;
         Ok(Self {

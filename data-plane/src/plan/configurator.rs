@@ -336,6 +336,7 @@ impl Configurator {
         let Some(checked) = self.resources.get(id).cloned() else {
             if let Some(slot) = self.upstream_slots.remove(id) {
                 self.free_upstreams.push(slot);
+                self.plan.check_no_longer(slot);
             }
             return;
         };
@@ -345,10 +346,17 @@ impl Configurator {
             .and_then(|slot| self.plan.upstream(slot).map(|upstream| upstream.number))
             .unwrap_or_else(|| self.take_number());
         let ids = &mut self.endpoint_ids;
-        let plan = Arc::new(UpstreamPlan::build(spec, number, |authority, protocol| {
-            let next = EndpointId(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-            *ids.entry((Box::from(authority), protocol)).or_insert(next)
-        }));
+        let previous = known.and_then(|slot| self.plan.upstream(slot).cloned());
+        let plan = Arc::new(UpstreamPlan::build(
+            spec,
+            number,
+            previous.as_deref(),
+            |authority, protocol| {
+                let next = EndpointId(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+                *ids.entry((Box::from(authority), protocol)).or_insert(next)
+            },
+        ));
+        self.plan.check_upstream(number, &plan);
         let slot = known.or_else(|| self.free_upstreams.pop());
         match slot {
             Some(slot) => {

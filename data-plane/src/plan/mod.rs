@@ -36,6 +36,10 @@ pub struct Plan {
     pub routes: RouteTable<Slot>,
     entries: VectorSync<Arc<RouteEntry>>,
     upstreams: VectorSync<Arc<UpstreamPlan>>,
+    /// By their numbers, those whose endpoints the node asks by itself.
+    pub checked_upstreams: HashTrieMapSync<u32, Arc<UpstreamPlan>>,
+    /// Grows with each change of them.
+    pub checks_version: u64,
     callers: HashTrieMapSync<KeyHash, Arc<Caller>>,
     secrets: HashTrieMapSync<ResourceId, SecretText>,
     /// What all nodes of the gateway have in common.
@@ -96,6 +100,8 @@ impl Plan {
             routes: RouteTable::default(),
             entries: VectorSync::new_sync(),
             upstreams: VectorSync::new_sync(),
+            checked_upstreams: HashTrieMapSync::new_sync(),
+            checks_version: 0,
             callers: HashTrieMapSync::new_sync(),
             secrets: HashTrieMapSync::new_sync(),
             gateway: Arc::new(Gateway::default()),
@@ -118,6 +124,22 @@ impl Plan {
     #[must_use]
     pub fn upstream(&self, slot: Slot) -> Option<&Arc<UpstreamPlan>> {
         self.upstreams.get(index(slot))
+    }
+
+    fn check_upstream(&mut self, number: u32, upstream: &Arc<UpstreamPlan>) {
+        if upstream.active.is_some() {
+            self.checked_upstreams.insert_mut(number, Arc::clone(upstream));
+        } else if !self.checked_upstreams.remove_mut(&number) {
+            return;
+        }
+        self.checks_version += 1;
+    }
+
+    fn check_no_longer(&mut self, slot: Slot) {
+        let number = self.upstream(slot).map(|upstream| upstream.number);
+        if number.is_some_and(|number| self.checked_upstreams.remove_mut(&number)) {
+            self.checks_version += 1;
+        }
     }
 
     /// Who has an API key, within a tenant.

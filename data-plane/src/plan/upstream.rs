@@ -1,11 +1,15 @@
 //! One upstream as it is called: its endpoints in the order of their turns, and its bounds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tollgate_model::upstream::{Balance, Protocol, Upstream};
+use tollgate_model::health::{Active, Passive};
+use tollgate_model::upstream::{Balance, HashBy, Protocol, Upstream};
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::upstream::health::EndpointHealth;
 use crate::upstream::tls::{self, EndpointTls};
 
 /// A number for host, port and protocol together, never used for another: what connections are
@@ -28,6 +32,12 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// How it is met over TLS; none in the clear.
     pub tls: Option<EndpointTls>,
+    /// Its share of the calls against the others'.
+    pub weight: u16,
+    /// What makes its scores differ from the others', on every node alike.
+    pub hash_seed: u64,
+    /// How it is doing, as far as this upstream is concerned.
+    pub health: Arc<EndpointHealth>,
 }
 
 /// An upstream.
@@ -37,10 +47,19 @@ pub struct UpstreamPlan {
     pub number: u32,
     /// At least one.
     pub endpoints: Box<[Endpoint]>,
-    /// Indices of endpoints, each as often as its weight says, spread evenly.
-    pub turns: Box<[u16]>,
+    /// Indices of endpoints by their priority, the first to be asked first; within one, each as often as its
+    /// weight says, spread evenly.
+    pub tiers: Box<[Box<[u16]>]>,
     /// How an endpoint is picked.
     pub balance: Balance,
+    /// What of a request decides its endpoint, where `balance` asks.
+    pub hash_by: HashBy,
+    /// What failed calls lead to.
+    pub passive: Option<Passive>,
+    /// What the node asks by itself.
+    pub active: Option<Active>,
+    /// Whether an endpoint may be out.
+    pub has_health: bool,
     /// Until a connection stands.
     pub connect_timeout: Duration,
     /// From the request's last byte to the response's head.
@@ -63,9 +82,11 @@ pub struct UpstreamPlan {
 const MAX_TURNS: u32 = 1024;
 
 impl UpstreamPlan {
-    pub(super) fn build(
+    /// Builds an upstream in the place of `previous`, of which it keeps how the endpoints are doing.
+    pub(crate) fn build(
         spec: &Upstream,
         number: u32,
+        previous: Option<&Self>,
         mut endpoint_id: impl FnMut(&str, Protocol) -> EndpointId,
     ) -> Self {
         let mut client = None;
@@ -92,14 +113,20 @@ impl UpstreamPlan {
                     .unwrap_or(HeaderValue::from_static("")),
                 protocol: spec.protocol,
                 tls,
+                weight: endpoint.weight.0,
+                hash_seed: xxh3_64(authority.as_bytes()),
+                health: health_of(previous, id),
             }
         };
-        let weights: Vec<u32> = spec.endpoints.iter().map(|e| u32::from(e.weight.0)).collect();
         Self {
             number,
             endpoints: spec.endpoints.iter().map(build).collect(),
-            turns: turns(&weights),
+            tiers: tiers(&spec.endpoints),
             balance: spec.balance,
+            hash_by: spec.hash_by.clone(),
+            passive: spec.health.passive,
+            active: spec.health.active.clone(),
+            has_health: spec.health.passive.is_some() || spec.health.active.is_some(),
             connect_timeout: spec.timeouts.connect.get(),
             first_byte_timeout: spec.timeouts.first_byte.get(),
             idle_timeout: spec.timeouts.idle.get(),
@@ -110,6 +137,28 @@ impl UpstreamPlan {
             preserves_host: spec.preserve_host,
         }
     }
+}
+
+fn health_of(previous: Option<&UpstreamPlan>, id: EndpointId) -> Arc<EndpointHealth> {
+    previous
+        .and_then(|previous| previous.endpoints.iter().find(|endpoint| endpoint.id == id))
+        .map_or_else(Arc::default, |endpoint| Arc::clone(&endpoint.health))
+}
+
+fn tiers(endpoints: &[tollgate_model::upstream::Endpoint]) -> Box<[Box<[u16]>]> {
+    let mut tiers: BTreeMap<u8, (Vec<u16>, Vec<u32>)> = BTreeMap::new();
+    for (index, endpoint) in (0..).zip(endpoints) {
+        let (indices, weights) = tiers.entry(endpoint.priority).or_default();
+        indices.push(index);
+        weights.push(u32::from(endpoint.weight.0));
+    }
+    let in_turn = |(indices, weights): (Vec<u16>, Vec<u32>)| {
+        turns(&weights)
+            .iter()
+            .filter_map(|place| indices.get(usize::from(*place)).copied())
+            .collect()
+    };
+    tiers.into_values().map(in_turn).collect()
 }
 
 /// Spreads endpoints over one round by weight: at each step the one that is most behind its share

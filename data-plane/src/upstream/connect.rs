@@ -49,8 +49,9 @@ pub(super) async fn connect(
     }
 }
 
+/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-enum ConnectError {
+pub(super) enum ConnectError {
     #[error("connect")]
     Connect(#[from] std::io::Error),
     #[error("shake hands for TLS")]
@@ -61,13 +62,18 @@ enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
-async fn open(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
+/// Opens the way to an endpoint, in the clear or over TLS. The caller bounds the time.
+pub(super) async fn stream(endpoint: &Endpoint) -> Result<Stream, ConnectError> {
     let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
     stream.set_nodelay(true)?;
-    let stream = match &endpoint.tls {
-        None => Stream::Plain(stream),
-        Some(tls) => secure(tls, endpoint.protocol, stream).await?,
-    };
+    match &endpoint.tls {
+        None => Ok(Stream::Plain(stream)),
+        Some(tls) => secure(tls, endpoint.protocol, stream).await,
+    }
+}
+
+async fn open(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
+    let stream = stream(endpoint).await?;
     match endpoint.protocol {
         Protocol::Http1 => Ok(Connection::Http1(Box::new(http1::Connection::new(stream)))),
         Protocol::Http2 => {

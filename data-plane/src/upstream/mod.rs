@@ -10,14 +10,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, head
 use hyper::client::conn::http2;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
-use tollgate_model::upstream::Protocol;
+use tollgate_model::upstream::{Balance, Protocol};
 
 use crate::core::Core;
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::plan::{Endpoint, UpstreamPlan};
 
 // Which endpoint.
 mod balance;
+// Which endpoints are well.
+pub mod health;
 // The request's body on its way.
 mod body;
 // What TLS believes and speaks.
@@ -34,6 +36,7 @@ mod http1;
 mod answer;
 
 pub use answer::{Answer, AnswerBody, Switched};
+pub use balance::affinity;
 pub use body::{OutgoingBody, Upload};
 use pool::{Connection, EndpointPool};
 pub use pool::{Pool, Turn};
@@ -100,25 +103,36 @@ fn is_repeatable(request: &Request<OutgoingBody>) -> bool {
 /// Kept connections that turn out to be closed are passed over without counting as attempts.
 const STALE_TRIES: u8 = 3;
 
+/// What a request goes out with.
+pub struct Dispatch<'a> {
+    /// The core that carries it.
+    pub core: &'a Core,
+    /// Where it goes.
+    pub upstream: &'a UpstreamPlan,
+    /// From when on its bounds count.
+    pub started: Instant,
+    /// See [`affinity`].
+    pub affinity: u64,
+}
+
 /// Sends a request. `attempts` counts, also where it fails.
 ///
 /// # Errors
 ///
 /// The fault of the last attempt.
 pub async fn send(
-    core: &Core,
-    upstream: &UpstreamPlan,
+    dispatch: &Dispatch<'_>,
     mut request: Box<Request<OutgoingBody>>,
-    started: Instant,
     attempts: &mut u8,
 ) -> Result<Answer, Fault> {
+    let Dispatch { core, upstream, started, affinity } = *dispatch;
     let deadline = upstream.total_timeout.map(|total| started + total);
     let mut tried: SmallVec<[u16; 4]> = SmallVec::new();
     core.pool.earn_retry(upstream);
     loop {
         *attempts = attempts.saturating_add(1);
-        let endpoint = balance::pick(core, upstream, &tried).ok_or(Fault::Unreachable)?;
-        let (index, endpoint) = endpoint;
+        let endpoint = balance::pick(core, upstream, &tried, affinity);
+        let (index, endpoint) = endpoint.ok_or(Fault::Unreachable)?;
         let may_retry = *attempts <= upstream.retry_attempts;
         // What is sent over HTTP/1.1 comes back by itself.
         let is_lost = endpoint.protocol == Protocol::Http2;
@@ -128,7 +142,7 @@ pub async fn send(
             request.headers_mut().insert(header::HOST, pool.authority());
         }
         let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline };
-        let failure = match attempt.run(request).await {
+        let failure = match attempt.observed(request).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
@@ -159,6 +173,23 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// The same, taken into account for the choice of endpoints to come.
+    async fn observed(&self, request: Box<Request<OutgoingBody>>) -> Result<Answer, Failure> {
+        let began = (self.upstream.balance == Balance::Ewma).then(Instant::now);
+        let outcome = self.run(request).await;
+        let is_failure = match &outcome {
+            Ok(answer) => Some(answer.response.status().is_server_error()),
+            Err(failure) => (failure.fault.side() == Side::Upstream).then_some(true),
+        };
+        if let Some(is_failure) = is_failure {
+            if let Some(began) = began {
+                self.pool.took(began.elapsed());
+            }
+            health::observe(self.core, self.upstream, self.endpoint, is_failure);
+        }
+        outcome
+    }
+
     async fn run(&self, mut request: Box<Request<OutgoingBody>>) -> Result<Answer, Failure> {
         let turn = self.pool.begin();
         match self.endpoint.protocol {

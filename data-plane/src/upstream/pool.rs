@@ -10,6 +10,7 @@ use http::HeaderValue;
 use hyper::client::conn::http2;
 use tokio::time::Instant;
 
+use super::balance::Ewma;
 use super::{OutgoingBody, http1};
 use crate::plan::{Endpoint, EndpointId, UpstreamPlan};
 
@@ -35,6 +36,8 @@ pub(super) struct EndpointPool {
     /// The one connection that all requests of HTTP/2 share.
     shared: RefCell<Option<http2::SendRequest<OutgoingBody>>>,
     active: Cell<u32>,
+    /// How fast it answers; kept up where requests go by that.
+    ewma: Ewma,
     /// The endpoint's name, in memory of this core alone.
     authority: HeaderValue,
 }
@@ -76,6 +79,7 @@ impl Pool {
                 idle: RefCell::default(),
                 shared: RefCell::default(),
                 active: Cell::new(0),
+                ewma: Ewma::default(),
                 authority: authority.unwrap_or(HeaderValue::from_static("")),
             })
         });
@@ -83,11 +87,10 @@ impl Pool {
     }
 
     /// Where an upstream's turn stands, which moves on by one.
-    pub(super) fn next_turn(&self, upstream: &UpstreamPlan, turns: usize) -> usize {
+    pub(super) fn next_turn(&self, upstream: &UpstreamPlan) -> usize {
         self.with_upstream(upstream, |state| {
-            let turn = state.cursor % turns.max(1);
-            state.cursor = turn + 1;
-            turn
+            state.cursor = state.cursor.wrapping_add(1);
+            state.cursor
         })
     }
 
@@ -148,6 +151,16 @@ impl EndpointPool {
     /// Requests of this core under way.
     pub(super) fn active(&self) -> u32 {
         self.active.get()
+    }
+
+    /// How long a request would take, by what was and is: in no unit, to be compared.
+    pub(super) fn load(&self) -> f64 {
+        self.ewma.load(self.active(), Instant::now())
+    }
+
+    /// Takes in how long a request took to the head of its answer.
+    pub(super) fn took(&self, elapsed: Duration) {
+        self.ewma.observe(elapsed, Instant::now());
     }
 
     /// Counts a request as under way.

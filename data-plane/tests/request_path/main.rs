@@ -9,6 +9,7 @@
     reason = "a test stops where something is off"
 )]
 
+mod endpoints;
 mod hostile;
 mod http;
 mod policies;

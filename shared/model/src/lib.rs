@@ -28,6 +28,8 @@ pub mod tenant;
 pub mod gateway;
 // Kind `Secret`.
 pub mod secret;
+// Which endpoints are well.
+pub mod health;
 // Kind `Upstream`.
 pub mod upstream;
 // Kind `PolicySet`.

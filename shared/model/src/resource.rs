@@ -194,7 +194,7 @@ pub enum Spec {
     /// Of a secret.
     Secret(Secret),
     /// Of an upstream.
-    Upstream(Upstream),
+    Upstream(Box<Upstream>),
     /// Of a policy set.
     PolicySet(PolicySet),
     /// Of an API.
@@ -216,7 +216,7 @@ impl Spec {
             Kind::Tenant => parse::value(spec).map(Self::Tenant),
             Kind::Gateway => parse::value(spec).map(Self::Gateway),
             Kind::Secret => parse::value(spec).map(Self::Secret),
-            Kind::Upstream => parse::value(spec).map(Self::Upstream),
+            Kind::Upstream => parse::value(spec).map(|upstream| Self::Upstream(Box::new(upstream))),
             Kind::PolicySet => parse::value(spec).map(Self::PolicySet),
             Kind::Api => parse::value(spec).map(|api| Self::Api(Box::new(api))),
             Kind::Application => parse::value(spec).map(Self::Application),

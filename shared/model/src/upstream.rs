@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deserr::Deserr;
 use schemars::JsonSchema;
 
+use crate::health::Health;
 use crate::issue::Issues;
 use crate::parse::{FromText, Rejected, deserr_text, text_schema};
 use crate::trust::{Authorities, ServerName};
@@ -25,6 +26,15 @@ pub struct Upstream {
     #[deserr(default)]
     #[schemars(with = "Option<Balance>")]
     pub balance: Balance,
+    /// What of a request decides its endpoint where `balance` is `consistent_hash`: `ip`, `path`, `header.NAME` or
+    /// `cookie.NAME`. Default `ip`. A request without it counts by its address.
+    #[deserr(default)]
+    #[schemars(with = "Option<HashBy>")]
+    pub hash_by: HashBy,
+    /// Which endpoints are left out.
+    #[deserr(default)]
+    #[schemars(with = "Option<Health>")]
+    pub health: Health,
     /// What is spoken to the endpoints. Default `http1`.
     #[deserr(default)]
     #[schemars(with = "Option<Protocol>")]
@@ -79,6 +89,10 @@ pub struct Endpoint {
     #[deserr(default)]
     #[schemars(with = "Option<Weight>")]
     pub weight: Weight,
+    /// Endpoints of a greater number are asked only where all of smaller ones are out. 0 to 255. Default 0.
+    #[deserr(default)]
+    #[schemars(with = "Option<u8>")]
+    pub priority: u8,
 }
 
 /// A share, 1 to 1000.
@@ -232,7 +246,56 @@ pub enum Balance {
     #[deserr(rename = "least_request")]
     #[schemars(rename = "least_request")]
     LeastRequest,
+    /// The one of two drawn by weight that has been answering faster, by what it has under way (peak EWMA).
+    #[deserr(rename = "ewma")]
+    #[schemars(rename = "ewma")]
+    Ewma,
+    /// Always the same one for the same `hash_by`, as long as it is well.
+    #[deserr(rename = "consistent_hash")]
+    #[schemars(rename = "consistent_hash")]
+    ConsistentHash,
 }
+
+/// What of a request decides its endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HashBy {
+    /// The client's address.
+    #[default]
+    Ip,
+    /// The path as it goes upstream.
+    Path,
+    /// The first line of a header field.
+    Header(http::HeaderName),
+    /// A cookie.
+    Cookie(Box<str>),
+}
+
+impl FromText for HashBy {
+    const EXPECTED: &'static str = "`ip`, `path`, `header.NAME` or `cookie.NAME`";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        let refuse = || {
+            Rejected::new(
+                "invalid_hash_key",
+                format!("`{}` is not {}", text.escape_debug(), Self::EXPECTED),
+            )
+        };
+        match text.split_once('.') {
+            None if text == "ip" => Ok(Self::Ip),
+            None if text == "path" => Ok(Self::Path),
+            Some(("header", name)) => name.parse().map(Self::Header).map_err(|_bad| refuse()),
+            // RFC 6265 §4.1.1: a cookie's name is a token, as a field's is.
+            Some(("cookie", name)) => name
+                .parse::<http::HeaderName>()
+                .map(|_token| Self::Cookie(Box::from(name)))
+                .map_err(|_bad| refuse()),
+            _ => Err(refuse()),
+        }
+    }
+}
+
+deserr_text!(HashBy);
+text_schema!(HashBy, "HashBy", "`ip`, `path`, `header.NAME` or `cookie.NAME`.");
 
 /// What is spoken to endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserr, JsonSchema)]

@@ -1,7 +1,6 @@
 //! In which order policies run, and which of several.
 
 #![expect(
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test ends where something is not as it must be"
 )]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 use tollgate_data_plane::access_log::{self, AccessLog, Destination, Sink};
@@ -16,6 +17,7 @@ use tollgate_data_plane::metrics::{self, CoreMetrics, NodeFacts};
 use tollgate_data_plane::plan::{Configurator, Update};
 use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_data_plane::thread;
+use tollgate_data_plane::upstream::health::Checks;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::{Name, file};
 use tollgate_proto::v1;
@@ -34,6 +36,8 @@ pub(crate) struct TestNode {
     pub(crate) revision: u64,
     metrics: Vec<Arc<CoreMetrics>>,
     threads: Vec<JoinHandle<()>>,
+    /// Asks endpoints how they are.
+    checks: Option<JoinHandle<()>>,
     sink: Option<Sink>,
     log_writer: Option<JoinHandle<()>>,
     log: PathBuf,
@@ -76,12 +80,18 @@ impl TestNode {
             stop: stop.clone(),
         });
         let threads = starts.map(|start| thread::spawn(start).unwrap()).collect();
+        let checks = {
+            let following = Checks::follow(configurator.plan(), stop.clone());
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            std::thread::spawn(move || runtime.block_on(following))
+        };
         Self {
             address,
             configurator,
             revision: 0,
             metrics,
             threads,
+            checks: Some(checks),
             sink: Some(sink),
             log_writer: Some(log_writer),
             log,
@@ -205,6 +215,10 @@ impl Drop for TestNode {
         for thread in self.threads.drain(..) {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "a request thread panicked");
+        }
+        if let Some(checks) = self.checks.take() {
+            let ended = checks.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the thread of checks panicked");
         }
         self.sink.take();
         if let Some(writer) = self.log_writer.take() {

@@ -1,0 +1,198 @@
+//! Questions that a node asks endpoints by itself: once for each endpoint of an upstream, whatever the number of its
+//! request threads. They run beside the calls, on the control runtime.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::Empty;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tollgate_model::health::Active;
+use tollgate_model::upstream::Protocol;
+
+use super::super::connect::{self, ConnectError};
+use super::super::stream::Stream;
+use crate::plan::{Endpoint, Plan, UpstreamPlan};
+
+/// How soon a changed plan is followed.
+const FOLLOW: Duration = Duration::from_millis(100);
+/// Over how long the first questions are spread at most.
+const MAX_SPREAD: Duration = Duration::from_secs(1);
+
+/// The questions to all upstreams that want them.
+#[derive(Default)]
+pub struct Checks {
+    /// By the upstream's number. Dropped, the questions end.
+    running: HashMap<u32, Running>,
+    version: u64,
+}
+
+struct Running {
+    upstream: Arc<UpstreamPlan>,
+    _asking: JoinSet<()>,
+}
+
+/// Why an endpoint is not well.
+#[derive(Debug, thiserror::Error)]
+enum Unwell {
+    #[error("no answer in time")]
+    TooSlow,
+    #[error("no connection")]
+    Connect(#[from] ConnectError),
+    #[error("no answer over HTTP")]
+    Http(#[from] hyper::Error),
+    #[error("the question cannot be asked")]
+    Question(#[from] http::Error),
+    #[error("it answered with status {0}")]
+    Status(StatusCode),
+}
+
+impl Checks {
+    /// Asks what the newest plan says, until told to stop.
+    pub async fn follow(plan: Arc<ArcSwap<Plan>>, stop: CancellationToken) {
+        let mut checks = Self::default();
+        let mut ticks = interval(FOLLOW);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => checks.take(&plan.load_full()),
+            }
+        }
+    }
+
+    /// Begins what is new or changed, ends what is gone. An upstream that stays as it is goes on being asked.
+    fn take(&mut self, plan: &Plan) {
+        if plan.checks_version == self.version {
+            return;
+        }
+        self.version = plan.checks_version;
+        self.running.retain(|number, running| {
+            let stays = plan
+                .checked_upstreams
+                .get(number)
+                .is_some_and(|upstream| Arc::ptr_eq(upstream, &running.upstream));
+            if !stays {
+                for endpoint in &running.upstream.endpoints {
+                    // Nobody would let it in again. Where it is asked anew, it is found out again.
+                    endpoint.health.set_down(false);
+                }
+            }
+            stays
+        });
+        for (number, upstream) in &plan.checked_upstreams {
+            self.running.entry(*number).or_insert_with(|| Running::begin(upstream));
+        }
+    }
+}
+
+impl Running {
+    fn begin(upstream: &Arc<UpstreamPlan>) -> Self {
+        let mut asking = JoinSet::new();
+        if let Some(active) = &upstream.active {
+            for endpoint in &upstream.endpoints {
+                asking.spawn(ask_on(endpoint.clone(), active.clone()));
+            }
+        }
+        Self { upstream: Arc::clone(upstream), _asking: asking }
+    }
+}
+
+/// Asks one endpoint for as long as it is there.
+async fn ask_on(endpoint: Endpoint, active: Active) {
+    let spread = active.interval.get().min(MAX_SPREAD);
+    sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
+    let (mut good, mut bad) = (0_u8, 0_u8);
+    let mut ticks = interval(active.interval.get());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let answer = timeout(active.timeout.get(), ask(&endpoint, &active)).await;
+        match answer.unwrap_or(Err(Unwell::TooSlow)) {
+            Ok(()) => {
+                (good, bad) = (good.saturating_add(1), 0);
+                if good >= active.healthy_after && endpoint.health.set_down(false) {
+                    tracing::info!(endpoint = ?endpoint.authority, "an endpoint is well again");
+                }
+            }
+            Err(unwell) => {
+                (good, bad) = (0, bad.saturating_add(1));
+                tracing::debug!(endpoint = ?endpoint.authority, error = %unwell, "ask an endpoint");
+                if bad >= active.unhealthy_after && endpoint.health.set_down(true) {
+                    tracing::warn!(endpoint = ?endpoint.authority, error = %unwell, "an endpoint is not well");
+                }
+            }
+        }
+    }
+}
+
+async fn ask(endpoint: &Endpoint, active: &Active) -> Result<(), Unwell> {
+    let stream = connect::stream(endpoint).await?;
+    let Some(path) = &active.path else { return Ok(()) };
+    let authority = endpoint.authority.to_str().unwrap_or_default();
+    let (scheme, is_http2) = (
+        if endpoint.tls.is_some() { "https" } else { "http" },
+        endpoint.protocol == Protocol::Http2,
+    );
+    let uri = if is_http2 {
+        Uri::builder()
+            .scheme(scheme)
+            .authority(authority)
+            .path_and_query(path.as_http().clone())
+            .build()?
+    } else {
+        Uri::from(path.as_http().clone())
+    };
+    let mut request = Request::get(uri).header(header::USER_AGENT, "tollgate-health");
+    if !is_http2 {
+        request = request.header(header::HOST, &endpoint.authority);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
+    let status = status(stream, request, endpoint.protocol).await?;
+    let is_good = match &active.statuses {
+        Some(statuses) => statuses.contains(&status.as_u16()),
+        None => (200..400).contains(&status.as_u16()),
+    };
+    if is_good { Ok(()) } else { Err(Unwell::Status(status)) }
+}
+
+/// Asks over a connection that is closed afterwards.
+async fn status(
+    stream: Stream,
+    request: Request<Empty<Bytes>>,
+    protocol: Protocol,
+) -> Result<StatusCode, hyper::Error> {
+    let io = TokioIo::new(stream);
+    let response = match protocol {
+        Protocol::Http1 => {
+            let (mut sender, connection) = http1::handshake(io).await?;
+            while_driven(connection, sender.send_request(request)).await?
+        }
+        Protocol::Http2 => {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            while_driven(connection, sender.send_request(request)).await?
+        }
+    };
+    Ok(response.status())
+}
+
+/// Waits for an answer while its connection is looked after. Where that ends, the answer is or becomes an error.
+async fn while_driven<C: Future, R: Future>(connection: C, response: R) -> R::Output {
+    let (mut connection, mut response) = (pin!(connection), pin!(response));
+    let mut has_ended = false;
+    poll_fn(|cx| {
+        has_ended = has_ended || connection.as_mut().poll(cx).is_ready();
+        response.as_mut().poll(cx)
+    })
+    .await
+}
