@@ -36,6 +36,7 @@ pub struct Tunnel {
 pub fn asks<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11
         && *request.method() == Method::GET
+        && request.headers().contains_key(header::SEC_WEBSOCKET_KEY)
         && switches(request.headers())
 }
 

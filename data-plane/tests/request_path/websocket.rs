@@ -156,9 +156,10 @@ async fn what_is_no_websocket_is_not_switched_to() {
     let node = TestNode::with(&plainly(backend.address()));
     for fields in [
         &["connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABk"][..],
-        &["connection: upgrade", "upgrade: websocket, h2c"],
-        &["connection: upgrade", "upgrade: websocket", "upgrade: h2c"],
-        &["upgrade: websocket"],
+        &["connection: upgrade", "upgrade: websocket, h2c", ASKED[2]],
+        &["connection: upgrade", "upgrade: websocket", "upgrade: h2c", ASKED[2]],
+        &["upgrade: websocket", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="],
+        &["connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13"],
     ] {
         let answer = node.call("GET /", fields, "").await;
         assert_eq!((answer.status, answer.seen("upgrade").as_str()), (200, ""), "{fields:?}");

@@ -1,9 +1,6 @@
 //! In which order policies run, and which of several.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it must be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 #[expect(dead_code, reason = "the tests of the single policies use the rest of it")]
 mod support;
