@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use arc_swap::{ArcSwap, Cache};
+use tollgate_policy::jose::Remembered;
 use tollgate_policy::ports::Counters;
 
 use crate::access_log::AccessLog;
 use crate::connection::Connections;
 use crate::metrics::{CoreMetrics, KnownApis};
 use crate::plan::Plan;
+use crate::ports::key_sets::NodeKeySets;
 use crate::request_id::RequestIds;
 use crate::upstream::Pool;
 
@@ -23,6 +25,8 @@ pub struct Shared {
     pub plan: Arc<ArcSwap<Plan>>,
     /// Counters of limits.
     pub counters: Arc<dyn Counters + Send + Sync>,
+    /// Key sets behind URLs.
+    pub key_sets: NodeKeySets,
     /// Open connections of each request thread, so that they can be dealt out evenly.
     pub loads: Box<[AtomicUsize]>,
 }
@@ -45,6 +49,8 @@ pub struct Core {
     pub access_log: AccessLog,
     /// Makes request identifiers.
     pub request_ids: RequestIds,
+    /// Tokens that it has verified.
+    pub remembered: Remembered,
     plan: RefCell<Cached>,
     /// A moment that is at most one sweep old, for ages that need no more.
     pub coarse_now: Cell<tokio::time::Instant>,
@@ -91,6 +97,7 @@ impl Core {
             known_apis: KnownApis::default(),
             access_log,
             request_ids: RequestIds::new(),
+            remembered: Remembered::new(rand::random()),
             plan: RefCell::new(Cached { source, pinned }),
             coarse_now: Cell::new(tokio::time::Instant::now()),
         }

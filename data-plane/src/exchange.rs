@@ -94,7 +94,12 @@ impl Call<'_> {
     ) -> (Response<Inner>, Option<Rest>) {
         let (plan, peer) = (record.plan.clone(), Rc::clone(record.peer()));
         let (client, request_id) = (record.client.clone(), record.request_id.clone());
-        let ports = RequestPorts { plan: &plan, counters: &*self.core.shared.counters };
+        let ports = RequestPorts {
+            plan: &plan,
+            counters: &*self.core.shared.counters,
+            key_sets: &self.core.shared.key_sets,
+            remembered: &self.core.remembered,
+        };
         let mut cx = Cx {
             now_unix_micros: record.started_unix_micros,
             client: client.as_ref().unwrap_or(&peer.client),

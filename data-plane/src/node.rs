@@ -20,6 +20,7 @@ use crate::listener::{Command, ListenError, Listeners};
 use crate::metrics::{self, CoreMetrics};
 use crate::plan::{Configurator, Plan};
 use crate::ports::counters::{AddressError, NodeCounters};
+use crate::ports::key_sets::NodeKeySets;
 use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
 use crate::sync::{self, Load, SyncHandle};
 use crate::thread;
@@ -91,7 +92,8 @@ impl Node {
         let (sink, log_writer) = open_log(&settings.access_log)?;
         let metrics: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
 
-        let configurator = {
+        let key_sets = NodeKeySets::new(control.clone());
+        let mut configurator = {
             let listeners = Arc::clone(&listeners);
             Configurator::new(
                 settings.gateway.clone(),
@@ -100,6 +102,7 @@ impl Node {
                 }),
             )
         };
+        configurator.set_key_sets(key_sets.clone());
         let plan = configurator.plan();
         let sync = sync::start(settings, configurator, load_source(metrics.clone()), control)?;
         let counters = match &settings.redis {
@@ -119,6 +122,7 @@ impl Node {
         let shared = Arc::new(Shared {
             plan,
             counters: shared_counters,
+            key_sets,
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());

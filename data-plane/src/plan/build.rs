@@ -9,7 +9,7 @@ use tollgate_model::{FromText, Kind, Name, ResourceId, Spec};
 use tollgate_policy::chain::Chain;
 use tollgate_policy::check::{Attached, Item};
 use tollgate_policy::policies::AnyPolicy;
-use tollgate_policy::policy::RouteFacts;
+use tollgate_policy::policy::{Caller, RouteFacts};
 use tollgate_policy::resources::Hosts;
 use tollgate_policy::{Checked, Resources};
 
@@ -31,7 +31,12 @@ pub(super) struct Builder<'a> {
     pub(super) upstream_slot: &'a dyn Fn(&ResourceId) -> Option<Slot>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    /// One that builds callers, for which no upstream is looked up.
+    pub(super) fn of_callers(resources: &'a Resources, gateway: &'a Name) -> Self {
+        Self { resources, gateway, upstream_slot: &|_| None }
+    }
+
     /// None where the API is another gateway's.
     pub(super) fn api(&self, checked: &Checked, api: &Api, api_number: u32) -> Option<BuiltApi> {
         if api.gateway != *self.gateway {
@@ -105,6 +110,30 @@ impl Builder<'_> {
             self.expand(route),
         ];
         Chain::assemble(levels.iter().map(Vec::as_slice))
+    }
+
+    /// An application as a caller without a Credential.
+    pub(super) fn caller(&self, id: &ResourceId) -> Option<Caller> {
+        let application = self.resources.get(id)?;
+        let Spec::Application(spec) = &application.spec else { return None };
+        let policies = self.expand(&application.policies);
+        Some(Caller {
+            tenant: id.tenant.clone(),
+            application: id.name.clone(),
+            credential: id.name.clone(),
+            expires_at_unix_micros: None,
+            is_disabled: spec.disabled || self.lacks_needs(application),
+            chain: (!policies.is_empty()).then(|| Arc::new(Chain::assemble([policies.as_slice()]))),
+        })
+    }
+
+    /// Whether a set or secret that an application's policies name is refused: closed, not open.
+    fn lacks_needs(&self, application: &Checked) -> bool {
+        application
+            .references
+            .iter()
+            .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
+            .any(|reference| self.resources.get(&reference.to).is_none())
     }
 
     /// A list with its sets written out.

@@ -10,7 +10,6 @@ use tollgate_model::path::BasePath;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::wire::{self, Digest};
 use tollgate_model::{Issues, Kind, Name, ResourceId, Spec};
-use tollgate_policy::chain::Chain;
 use tollgate_policy::policy::Caller;
 use tollgate_policy::{Checked, Resources};
 use tollgate_proto::v1;
@@ -19,6 +18,7 @@ use super::build::{self, Builder, BuiltApi};
 use super::read::read_all;
 use super::upstream::{EndpointId, UpstreamPlan};
 use super::{Plan, RouteEntry, Slot, index};
+use crate::ports::key_sets::NodeKeySets;
 use crate::route::ApiRoutes;
 
 /// A change of what the node holds.
@@ -57,6 +57,7 @@ pub struct Configurator {
     next_number: u32,
     listen: Listen,
     is_listening_refused: bool,
+    key_sets: Option<NodeKeySets>,
 }
 
 struct Refused {
@@ -78,6 +79,7 @@ struct Dirty {
     apis: BTreeSet<ResourceId>,
     upstreams: BTreeSet<ResourceId>,
     credentials: BTreeSet<ResourceId>,
+    applications: BTreeSet<ResourceId>,
     is_gateway: bool,
     /// Every chain begins with the gateway's policies.
     is_gateway_chain: bool,
@@ -105,7 +107,13 @@ impl Configurator {
             next_number: 0,
             listen,
             is_listening_refused: false,
+            key_sets: None,
         }
+    }
+
+    /// Where keys are fetched that policies need, before the first request comes.
+    pub fn set_key_sets(&mut self, key_sets: NodeKeySets) {
+        self.key_sets = Some(key_sets);
     }
 
     /// Where requests find the newest plan.
@@ -242,7 +250,11 @@ impl Configurator {
                     self.mark_referrers(id, dirty);
                 }
             }
-            Kind::Tenant | Kind::PolicySet | Kind::Application => self.mark_referrers(id, dirty),
+            Kind::Application => {
+                dirty.applications.insert(id.clone());
+                self.mark_referrers(id, dirty);
+            }
+            Kind::Tenant | Kind::PolicySet => self.mark_referrers(id, dirty),
             Kind::Gateway => {
                 if id.name == self.gateway {
                     dirty.is_gateway = true;
@@ -263,9 +275,11 @@ impl Configurator {
                 Kind::Gateway => dirty.is_gateway_chain |= referrer.name == self.gateway,
                 // A set that a tenant or an application uses reaches what those reach. Nothing refers
                 // to a resource that refers back, so this ends.
-                Kind::Tenant | Kind::Application | Kind::PolicySet => {
+                Kind::Application => {
+                    dirty.applications.insert(referrer.clone());
                     self.mark_referrers(referrer, dirty);
                 }
+                Kind::Tenant | Kind::PolicySet => self.mark_referrers(referrer, dirty),
                 Kind::Secret | Kind::Upstream => {}
             }
         }
@@ -312,6 +326,9 @@ impl Configurator {
         }
         for id in &dirty.credentials {
             self.place_credential(id);
+        }
+        for id in &dirty.applications {
+            self.place_application(id);
         }
     }
 
@@ -388,6 +405,9 @@ impl Configurator {
         }
         let mut slots = Vec::with_capacity(entries.len());
         for entry in entries {
+            if let Some(key_sets) = &self.key_sets {
+                key_sets.prepare_for(&entry.chain);
+            }
             slots.push(self.put_entry(Arc::new(entry)));
         }
         let routes = match routes_of.as_deref().map(|checked| &checked.spec) {
@@ -456,35 +476,27 @@ impl Configurator {
         let Some(hash) = credential.api_key.hash else { return };
         let owner =
             ResourceId::new(Kind::Application, id.tenant.clone(), credential.application.clone());
-        let Some(application) = self.resources.get(&owner) else {
+        let Some(application) = Builder::of_callers(&self.resources, &self.gateway).caller(&owner)
+        else {
             self.plan.callers.remove_mut(&hash);
             return;
         };
-        let Spec::Application(spec) = &application.spec else { return };
-        let builder = Builder {
-            resources: &self.resources,
-            gateway: &self.gateway,
-            upstream_slot: &|_| None,
-        };
-        let policies = builder.expand(&application.policies);
         let caller = Caller {
-            tenant: id.tenant.clone(),
-            application: credential.application.clone(),
             credential: id.name.clone(),
             expires_at_unix_micros: credential.expires_at.map(|moment| moment.unix_micros),
-            is_disabled: credential.disabled || spec.disabled || self.lacks_needs(application),
-            chain: (!policies.is_empty()).then(|| Arc::new(Chain::assemble([policies.as_slice()]))),
+            is_disabled: credential.disabled || application.is_disabled,
+            ..application
         };
         self.plan.callers.insert_mut(hash, Arc::new(caller));
     }
 
-    /// Whether a set or secret that an application's policies name is refused: closed, not open.
-    fn lacks_needs(&self, application: &Checked) -> bool {
-        application
-            .references
-            .iter()
-            .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
-            .any(|reference| self.resources.get(&reference.to).is_none())
+    fn place_application(&mut self, id: &ResourceId) {
+        match Builder::of_callers(&self.resources, &self.gateway).caller(id) {
+            Some(caller) => self.plan.applications.insert_mut(id.clone(), Arc::new(caller)),
+            None => {
+                self.plan.applications.remove_mut(id);
+            }
+        }
     }
 
     fn take_number(&mut self) -> u32 {

@@ -41,6 +41,8 @@ pub struct Plan {
     /// Grows with each change of them.
     pub checks_version: u64,
     callers: HashTrieMapSync<KeyHash, Arc<Caller>>,
+    /// Applications that something other than a key names.
+    applications: HashTrieMapSync<ResourceId, Arc<Caller>>,
     secrets: HashTrieMapSync<ResourceId, SecretText>,
     /// What all nodes of the gateway have in common.
     pub gateway: Arc<Gateway>,
@@ -103,6 +105,7 @@ impl Plan {
             checked_upstreams: HashTrieMapSync::new_sync(),
             checks_version: 0,
             callers: HashTrieMapSync::new_sync(),
+            applications: HashTrieMapSync::new_sync(),
             secrets: HashTrieMapSync::new_sync(),
             gateway: Arc::new(Gateway::default()),
             credential_key: [0; 32],
@@ -147,6 +150,14 @@ impl Plan {
     pub fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {
         let caller = self.callers.get(&KeyHash::of(key, &self.credential_key))?;
         (caller.tenant == *tenant).then(|| Arc::clone(caller))
+    }
+
+    /// An application of a tenant, as a caller without a Credential.
+    #[must_use]
+    pub fn caller_of_application(&self, tenant: &Name, application: &Name) -> Option<Arc<Caller>> {
+        let id =
+            ResourceId::new(tollgate_model::Kind::Application, tenant.clone(), application.clone());
+        self.applications.get(&id).map(Arc::clone)
     }
 
     /// The value of a tenant's secret.

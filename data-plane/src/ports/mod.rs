@@ -3,6 +3,9 @@
 // Counters of limits: in memory, or shared through Redis.
 pub mod counters;
 
+// Key sets behind URLs: fetched, held, renewed.
+pub mod key_sets;
+
 // The world as one request sees it.
 mod request;
 

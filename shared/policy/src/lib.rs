@@ -11,6 +11,10 @@ pub mod policy;
 pub mod ports;
 // What is proven of who calls, beside the application.
 pub mod claims;
+// Signed tokens, and the keys that they are checked with.
+pub mod jose;
+// Which addresses are public.
+pub mod address;
 // Bodies: none, whole, streamed.
 pub mod body;
 // Texts with variables, such as `{path.id}`.

@@ -13,6 +13,7 @@ use tollgate_model::{Issues, Name, ResourceId};
 use crate::body::Body;
 use crate::chain::Chain;
 use crate::claims::Claims;
+use crate::jose::KeySource;
 use crate::ports::Ports;
 
 /// Where in a request's travel a policy runs. The order of the variants is the order of the chain.
@@ -83,6 +84,11 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// Resources of the same tenant that must be there for it to run.
     fn references(&self, _tenant: &Name) -> Vec<ResourceId> {
         Vec::new()
+    }
+
+    /// Keys that are elsewhere and that it needs; they are fetched before the first request comes.
+    fn key_source(&self) -> Option<&KeySource> {
+        None
     }
 
     /// Meets the request on its way in.
@@ -215,7 +221,7 @@ pub struct Caller {
     pub tenant: Name,
     /// The application's name.
     pub application: Name,
-    /// The credential's name.
+    /// The credential's name; the application's own where something other than a Credential proved it.
     pub credential: Name,
     /// From when on the credential is refused, in microseconds since 1970-01-01.
     pub expires_at_unix_micros: Option<i64>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tollgate_model::Name;
 use tollgate_model::secret::SecretText;
 
+use crate::jose::{Generation, KeySet, KeySource, Remembered};
 use crate::limit::Definition;
 use crate::policy::Caller;
 
@@ -20,8 +21,39 @@ pub trait Ports {
     /// that key. Whether the caller is switched off or expired is the policy's to judge.
     fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>>;
 
+    /// An application of `tenant` that something other than a key has named; none where there is no
+    /// such application. Whether it is switched off is the policy's to judge.
+    fn caller_of_application(&self, tenant: &Name, application: &Name) -> Option<Arc<Caller>>;
+
     /// The value of a tenant's secret.
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText>;
+
+    /// Sets of keys that are elsewhere.
+    fn key_sets(&self) -> &dyn KeySets;
+
+    /// Tokens that this request thread has verified.
+    fn remembered(&self) -> &Remembered;
+}
+
+/// Sets of keys behind URLs, kept and renewed off the path of requests.
+pub trait KeySets {
+    /// Which keys of a source are held; none while there are none.
+    fn generation(&self, source: &KeySource) -> Option<Generation>;
+
+    /// The keys of a source; none where they cannot be had within the source's `wait`.
+    fn keys<'a>(&'a self, source: &'a KeySource) -> FoundKeys<'a>;
+
+    /// The keys of a source after it was asked whether there are newer ones than these, if it may
+    /// be asked again already.
+    fn keys_after<'a>(&'a self, source: &'a KeySource, known: Generation) -> FoundKeys<'a>;
+}
+
+/// An answer, at once where the keys are held.
+pub enum FoundKeys<'a> {
+    /// The common case.
+    Now(Option<Arc<KeySet>>),
+    /// They are being fetched; bounded by the source's `wait`.
+    Wait(Pin<Box<dyn Future<Output = Option<Arc<KeySet>>> + 'a>>),
 }
 
 /// Counters of limits, of this node or of the whole cluster.

@@ -1,4 +1,4 @@
-//! Texts with variables: `{path.id}`, `{header.x-region}`, `{secret.token}`, `{application}`, …
+//! Texts with variables: `{path.id}`, `{header.x-region}`, `{secret.token}`, `{claim.sub}`, `{application}`, …
 //!
 //! A text without variables costs nothing to render. `{{` and `}}` stand for braces.
 
@@ -30,6 +30,7 @@ enum Variable {
     Query(String),
     Header(HeaderName),
     Secret(Name),
+    Claim(Box<str>),
     Application,
     Credential,
     ClientIp,
@@ -41,11 +42,12 @@ enum Variable {
     Host,
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "path.NAME",
     "query.NAME",
     "header.NAME",
     "secret.NAME",
+    "claim.NAME",
     "application",
     "credential",
     "client.ip",
@@ -130,14 +132,14 @@ impl Template {
         match self.pieces.as_slice() {
             [] => Cow::Borrowed(""),
             [Piece::Text(text)] => Cow::Borrowed(text),
-            [Piece::Variable(variable)] => Cow::Borrowed(variable.value(cx, request)),
+            [Piece::Variable(variable)] => variable.value(cx, request),
             pieces => {
                 let mut text = String::new();
                 for piece in pieces {
-                    text.push_str(match piece {
-                        Piece::Text(literal) => literal,
-                        Piece::Variable(variable) => variable.value(cx, request),
-                    });
+                    match piece {
+                        Piece::Text(literal) => text.push_str(literal),
+                        Piece::Variable(variable) => text.push_str(&variable.value(cx, request)),
+                    }
                 }
                 Cow::Owned(text)
             }
@@ -178,6 +180,7 @@ impl Variable {
                     .map(Self::Header)
                     .map_err(|_bad| unknown()),
                 "secret" => Name::from_text(rest).map(Self::Secret),
+                "claim" if !rest.is_empty() => Ok(Self::Claim(rest.into())),
                 "client" if rest == "ip" => Ok(Self::ClientIp),
                 "request" if rest == "id" => Ok(Self::RequestId),
                 _ => Err(unknown()),
@@ -195,8 +198,12 @@ impl Variable {
         }
     }
 
-    fn value<'a>(&self, cx: &'a Cx<'_>, request: &'a Request<Body>) -> &'a str {
+    fn value<'a>(&self, cx: &'a Cx<'_>, request: &'a Request<Body>) -> Cow<'a, str> {
         let found = match self {
+            Self::Claim(name) => {
+                let claims = cx.claims.as_deref();
+                return claims.and_then(|claims| claims.text(name)).unwrap_or_default();
+            }
             Self::Path(name) => cx.parameters.get(name),
             Self::Query(name) => request.uri().query().and_then(|query| query_value(query, name)),
             Self::Header(name) => request.headers().get(name).and_then(|value| value.to_str().ok()),
@@ -217,7 +224,7 @@ impl Variable {
                 .and_then(|value| value.to_str().ok())
                 .or_else(|| request.uri().host()),
         };
-        found.unwrap_or_default()
+        Cow::Borrowed(found.unwrap_or_default())
     }
 }
 

@@ -140,6 +140,18 @@ fn the_schemas_for_editors_are_those_of_the_code() {
 }
 
 #[test]
+fn no_policy_redefines_what_another_calls_by_the_same_name() {
+    // The schema of a resource has the definitions of all policies in one mapping.
+    let mut all = serde_json::Map::new();
+    for entry in CATALOG {
+        for (name, definition) in schema(entry)["$defs"].as_object().into_iter().flatten() {
+            let other = all.insert(name.clone(), definition.clone());
+            assert!(other.is_none_or(|other| other == *definition), "{}: {name}", entry.name);
+        }
+    }
+}
+
+#[test]
 fn the_reference_of_policies_is_what_the_catalogue_says() {
     matches_file(&root().join("docs/reference/policies.md"), &reference());
 }

@@ -15,3 +15,6 @@ pub mod relay;
 
 // A server behind a gateway, that does what a request's query tells it.
 pub mod upstream;
+
+// Keys and tokens of an identity provider.
+pub mod tokens;

@@ -11,6 +11,7 @@
 //! | `abort` | reads the request and closes without an answer |
 //! | `early` | answers without reading the body |
 //! | `echo` | answers with the request's body, piece by piece |
+//! | `document` | answers with what `set_document` was last given; so does every path below `/.well-known/` |
 //! | `size=N` | answers with so many bytes in place of the JSON |
 //! | `piece=N`, `pause_ms=N` | in pieces of so many bytes, with a pause between two |
 //! | `chunked` | without a length |
@@ -23,8 +24,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ struct Seen {
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
     body_bytes: AtomicU64,
+    document: Mutex<Bytes>,
 }
 
 /// How it treats its connections.
@@ -163,6 +165,11 @@ impl Upstream {
     #[must_use]
     pub fn sent_bytes(&self) -> u64 {
         self.seen.body_bytes.load(Ordering::SeqCst)
+    }
+
+    /// What it answers from now on where a query says `document`, and below `/.well-known/`.
+    pub fn set_document(&self, document: impl Into<Bytes>) {
+        *self.seen.document.lock().unwrap_or_else(PoisonError::into_inner) = document.into();
     }
 
     /// Closes every connection that is open.
@@ -320,7 +327,12 @@ impl Connection {
             "body_bytes": body.len(),
             "trailers": fields(&trailers.unwrap_or_default()),
         });
-        let body = script.body(Bytes::from(told.to_string()), Arc::clone(seen));
+        let told = if script.has("document") || head.uri.path().starts_with("/.well-known/") {
+            seen.document.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        } else {
+            Bytes::from(told.to_string())
+        };
+        let body = script.body(told, Arc::clone(seen));
         let mut response = Response::new(body.boxed_unsync());
         if let Ok(name) = HeaderValue::from_str(&self.name) {
             response.headers_mut().insert("x-server", name);

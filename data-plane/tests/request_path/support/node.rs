@@ -16,6 +16,7 @@ use tollgate_data_plane::listener::Listeners;
 use tollgate_data_plane::metrics::{self, CoreMetrics, NodeFacts};
 use tollgate_data_plane::plan::{Configurator, Update};
 use tollgate_data_plane::ports::counters::NodeCounters;
+use tollgate_data_plane::ports::key_sets::NodeKeySets;
 use tollgate_data_plane::thread;
 use tollgate_data_plane::upstream::health::Checks;
 use tollgate_model::credential::KeyHash;
@@ -62,9 +63,12 @@ impl TestNode {
             Box::new(move |gateway| listeners.lock().unwrap().follow(gateway)),
         );
         configurator.set_credential_key(CREDENTIAL_KEY);
+        let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());
+        configurator.set_key_sets(key_sets.clone());
         let shared = Arc::new(Shared {
             plan: configurator.plan(),
             counters: Arc::new(NodeCounters::in_memory()),
+            key_sets,
             loads: (0..THREADS).map(|_| AtomicUsize::new(0)).collect(),
         });
         let metrics: Vec<Arc<CoreMetrics>> = (0..THREADS).map(|_| Arc::default()).collect();

@@ -8,6 +8,7 @@ use tollgate_model::issue::nearest;
 use tollgate_model::{Issue, Issues, Name, ResourceId};
 
 use crate::body::Body;
+use crate::jose::KeySource;
 use crate::policy::{Cx, End, Flow, Phase, Policy, Repeat, Scope};
 
 /// What is known of a policy without an instance of it.
@@ -94,6 +95,12 @@ macro_rules! policies {
                 match self { $(Self::$policy(policy) => policy.references(tenant),)+ }
             }
 
+            /// See [`Policy::key_source`].
+            #[must_use]
+            pub fn key_source(&self) -> Option<&KeySource> {
+                match self { $(Self::$policy(policy) => policy.key_source(),)+ }
+            }
+
             /// See [`Policy::on_request`].
             pub async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<AnyCarry> {
                 match self {
@@ -127,6 +134,7 @@ macro_rules! policies {
 
 policies! {
     api_key::ApiKey,
+    jwt::Jwt,
     rate_limit::RateLimit,
     headers::Headers,
 }

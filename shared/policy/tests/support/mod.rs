@@ -8,10 +8,11 @@ use http::{Request, Response, StatusCode};
 use tollgate_model::secret::SecretText;
 use tollgate_model::{FromText as _, Name};
 use tollgate_policy::chain::{Carries, Chain};
+use tollgate_policy::jose::{Generation, KeySet, KeySource, Remembered};
 use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
-use tollgate_policy::ports::{Counters, Decision, Ports, Take, Taken};
+use tollgate_policy::ports::{Counters, Decision, FoundKeys, KeySets, Ports, Take, Taken};
 use tollgate_policy::{Body, Claims, Cx, Flow, Refusal, Scope};
 
 /// A moment in 2023, in microseconds since 1970-01-01.
@@ -52,7 +53,10 @@ pub(crate) struct World {
     pub(crate) identity: Option<Arc<Caller>>,
     pub(crate) claims: Option<Arc<Claims>>,
     pub(crate) callers: HashMap<(Name, Vec<u8>), Arc<Caller>>,
+    pub(crate) applications: HashMap<(Name, Name), Arc<Caller>>,
     pub(crate) secrets: HashMap<(Name, Name), SecretText>,
+    pub(crate) key_sets: KeySetsDouble,
+    pub(crate) remembered: Remembered,
     pub(crate) counters: CountersDouble,
 }
 
@@ -70,7 +74,10 @@ impl Default for World {
             identity: None,
             claims: None,
             callers: HashMap::new(),
+            applications: HashMap::new(),
             secrets: HashMap::new(),
+            key_sets: KeySetsDouble::default(),
+            remembered: Remembered::new([3; 32]),
             counters: CountersDouble::default(),
         }
     }
@@ -103,15 +110,16 @@ impl World {
         let mut response = match chain.on_request(&mut cx, &mut request, &mut carries).await {
             Flow::Next(()) => Response::new(Body::Empty),
             Flow::Refuse(refusal) => {
-                return Met { refusal: Some(*refusal), ..Met::new(cx.identity, request) };
+                let claims = cx.claims.take();
+                return Met { refusal: Some(*refusal), claims, ..Met::new(cx.identity, request) };
             }
             Flow::Answer(response) => *response,
         };
         chain.on_response(&mut carries, &mut cx, &mut response).await;
-        let identity = cx.identity.take();
+        let (identity, claims) = (cx.identity.take(), cx.claims.take());
         let end = tollgate_policy::End { status: StatusCode::OK, is_complete: true };
         chain.on_end(carries, &end);
-        Met { response, ..Met::new(identity, request) }
+        Met { response, claims, ..Met::new(identity, request) }
     }
 }
 
@@ -121,11 +129,13 @@ pub(crate) struct Met {
     pub(crate) response: Response<Body>,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) identity: Option<Arc<Caller>>,
+    pub(crate) claims: Option<Arc<Claims>>,
 }
 
 impl Met {
     fn new(identity: Option<Arc<Caller>>, request: Request<Body>) -> Self {
-        Self { request, response: Response::new(Body::Empty), refusal: None, identity }
+        let response = Response::new(Body::Empty);
+        Self { request, response, refusal: None, identity, claims: None }
     }
 
     /// A field of the request as it goes upstream.
@@ -195,8 +205,54 @@ impl Ports for World {
         self.callers.keys().find(is_it).and_then(|known| self.callers.get(known)).cloned()
     }
 
+    fn caller_of_application(&self, tenant: &Name, application: &Name) -> Option<Arc<Caller>> {
+        self.applications.get(&(tenant.clone(), application.clone())).cloned()
+    }
+
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
         self.secrets.get(&(tenant.clone(), name.clone()))
+    }
+
+    fn key_sets(&self) -> &dyn KeySets {
+        &self.key_sets
+    }
+
+    fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+}
+
+/// Key sets that are written down beforehand.
+#[derive(Default)]
+pub(crate) struct KeySetsDouble {
+    /// What is held; none: the provider is away.
+    pub(crate) held: RefCell<Option<Arc<KeySet>>>,
+    /// What the provider has by now.
+    pub(crate) newer: RefCell<Option<Arc<KeySet>>>,
+    /// How often it was asked for newer keys.
+    pub(crate) asked: std::cell::Cell<usize>,
+}
+
+impl KeySets for KeySetsDouble {
+    fn generation(&self, _source: &KeySource) -> Option<Generation> {
+        self.held.borrow().as_ref().map(|set| set.generation())
+    }
+
+    fn keys<'a>(&'a self, _source: &'a KeySource) -> FoundKeys<'a> {
+        let set = self.held.borrow().clone();
+        FoundKeys::Wait(Box::pin(async move {
+            tokio::task::yield_now().await;
+            set
+        }))
+    }
+
+    fn keys_after<'a>(&'a self, _source: &'a KeySource, known: Generation) -> FoundKeys<'a> {
+        self.asked.set(self.asked.get() + 1);
+        if let Some(newer) = self.newer.borrow_mut().take() {
+            *self.held.borrow_mut() = Some(newer);
+        }
+        let held = self.held.borrow().clone();
+        FoundKeys::Now(held.filter(|set| set.generation() != known))
     }
 }
 

@@ -165,7 +165,7 @@ impl Compiled {
 }
 
 /// Fields of one hop or of the message's framing: Tollgate's own to write.
-const RESERVED: [&str; 9] = [
+pub(crate) const RESERVED: [&str; 9] = [
     "connection",
     "content-length",
     "host",
