@@ -70,8 +70,14 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
         }
         Kind::Application => vec![state(), policies(), description()],
         Kind::Credential => {
-            let hint = text("/api_key/hint", "");
-            let key = if hint.is_empty() { "sealed".to_owned() } else { format!("{hint}…") };
+            let hint = text("/api_key/hint", &text("/basic/username", ""));
+            let key = if spec.get("basic").is_some() {
+                hint
+            } else if hint.is_empty() {
+                "sealed".to_owned()
+            } else {
+                format!("{hint}…")
+            };
             vec![text("/application", ""), key, text("/expires_at", "never"), state()]
         }
     };

@@ -156,6 +156,11 @@ fn sealed(document: &Value, mark: &str) -> Value {
         Some("Credential") if spec.contains_key("api_key") => {
             spec.insert("api_key".to_owned(), Value::from(mark));
         }
+        Some("Credential") => {
+            if let Some(Value::Object(basic)) = spec.get_mut("basic") {
+                basic.insert("password".to_owned(), Value::from(mark));
+            }
+        }
         _ => {}
     }
     document
@@ -208,5 +213,9 @@ mod tests {
         assert_eq!(sealed(&looked_up, SEALED), sealed(&held, SEALED));
         let written = json!({"kind": "Credential", "spec": {"application": "a", "api_key": {"value": "sk-shop-0001"}}});
         assert!(!sealed(&written, SEALED).to_string().contains("sk-shop"));
+        let basic = |password: Value| json!({"kind": "Credential", "spec": {"application": "a", "basic": {"username": "web", "password": password}}});
+        let written = sealed(&basic(json!({"value": "correct horse"})), SEALED);
+        assert_eq!(written, sealed(&basic(json!({"sealed": true})), SEALED));
+        assert!(!written.to_string().contains("correct"));
     }
 }

@@ -27,9 +27,17 @@ pub(crate) fn is_sealed(document: &Value) -> bool {
             field("sealed") == Some(&Value::Bool(true))
                 && SOURCES.iter().all(|source| field(source).is_none())
         }
-        Some("Credential") => field("api_key").and_then(Value::as_object).is_some_and(|key| {
-            key.contains_key("hint") && !key.contains_key("value") && !key.contains_key("hash")
-        }),
+        Some("Credential") => {
+            let is_marked = |proof: Option<&Value>, mark: &str| {
+                proof.and_then(Value::as_object).is_some_and(|proof| {
+                    proof.contains_key(mark)
+                        && !proof.contains_key("value")
+                        && !proof.contains_key("hash")
+                })
+            };
+            let password = field("basic").and_then(|basic| basic.get("password"));
+            is_marked(field("api_key"), "hint") || is_marked(password, "sealed")
+        }
         _ => false,
     }
 }
@@ -40,8 +48,14 @@ pub(crate) fn unseal(document: &mut Value) {
         return;
     }
     if let Some(Value::Object(spec)) = document.get_mut("spec") {
+        let placeholder = json!({ "value": PLACEHOLDER });
+        let password = spec.get_mut("basic").and_then(|basic| basic.get_mut("password"));
+        if let Some(password) = password {
+            *password = placeholder;
+            return;
+        }
         match spec.get_mut("api_key") {
-            Some(key) => *key = json!({ "value": PLACEHOLDER }),
+            Some(key) => *key = placeholder,
             None => {
                 spec.shift_remove("sealed");
                 spec.insert("value".to_owned(), PLACEHOLDER.into());
@@ -178,5 +192,11 @@ mod tests {
         let credential = |key: Value| json!({"kind": "Credential", "spec": {"application": "a", "api_key": key}});
         assert!(is_sealed(&credential(json!({"hint": "sk-s"}))));
         assert!(!is_sealed(&credential(json!({"value": "sk-shop-0001"}))));
+        let basic = |password: Value| json!({"kind": "Credential", "spec": {"application": "a", "basic": {"username": "web", "password": password}}});
+        assert!(is_sealed(&basic(json!({"sealed": true}))));
+        assert!(!is_sealed(&basic(json!({"value": "correct horse"}))));
+        let mut document = basic(json!({"sealed": true}));
+        unseal(&mut document);
+        assert_eq!(document, basic(json!({"value": PLACEHOLDER})));
     }
 }

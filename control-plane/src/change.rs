@@ -278,7 +278,7 @@ impl Changes {
             };
             operations.into_iter().map(one).collect::<Result<Vec<_>, ChangeError>>()
         };
-        if operations.len() <= SMALL {
+        if operations.len() <= SMALL && !operations.iter().any(takes_long) {
             return work(operations);
         }
         let done = tokio::task::spawn_blocking(move || work(operations)).await;
@@ -364,6 +364,14 @@ impl Changes {
 
     pub(crate) fn state(&self) -> Arc<LiveState> {
         self.live.state()
+    }
+}
+
+/// Whether a password has to be hashed for it, which is costly on purpose.
+fn takes_long(operation: &Operation) -> bool {
+    match &operation.action {
+        Action::Put(document) => document.spec.pointer("/basic/password/value").is_some(),
+        Action::Delete(_) => false,
     }
 }
 

@@ -1,11 +1,11 @@
 //! The four forms of a resource's content, and the only file that knows all of them:
 //!
-//! | form | a Secret's value | a Credential's key | where |
-//! | --- | --- | --- | --- |
-//! | given | in clear | in clear, or its hash | what an operator sends |
-//! | run | in clear | hash and hint | in memory and on the stream |
-//! | kept | sealed | hash and hint | the store: resources and change log |
-//! | shown | `sealed: true` | hint | every answer of the admin API |
+//! | form | a Secret's value | a Credential's key | a Credential's password | where |
+//! | --- | --- | --- | --- | --- |
+//! | given | in clear | in clear, or its hash | in clear, or its hash | what an operator sends |
+//! | run | in clear | hash and hint | hash | in memory and on the stream |
+//! | kept | sealed | hash and hint | hash | the store: resources and change log |
+//! | shown | `sealed: true` | hint | `sealed: true` | every answer of the admin API |
 //!
 //! A content in the store is `{"labels"?: {…}, "spec": {…}}`.
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tollgate_model::credential::KeyHash;
+use tollgate_model::credential::{Credential, KeyHash};
 use tollgate_model::{Document, Issue, Issues, Kind, ResourceId, Spec};
 use tollgate_policy::Checked;
 use tollgate_policy::check::check;
@@ -89,11 +89,8 @@ impl Contents {
                 }
             }
             Spec::Credential(credential) => {
-                if let Some(value) = &credential.api_key.value {
-                    let key = value.expose();
-                    let hash = KeyHash(self.keys.hash_api_key(key)).to_string();
-                    let hashed = json!({ "hash": hash, "hint": hint(key) });
-                    document.spec = with_field(&document.spec, "api_key", "api_key", hashed);
+                if let Some(hashed) = self.hashed(&document, credential)? {
+                    document.spec = hashed;
                     checked = check(&document, 0)?;
                 }
             }
@@ -112,6 +109,26 @@ impl Contents {
         }
         let kept = kept.map_or_else(|| Arc::clone(&sent), |kept| Arc::from(kept.to_string()));
         Ok(Candidate { id, labels: document.labels, checked, sent, kept })
+    }
+
+    /// The specification of a credential with hashes in the place of what was given in clear; none
+    /// where nothing was.
+    fn hashed(
+        &self,
+        document: &Document,
+        credential: &Credential,
+    ) -> Result<Option<Value>, ContentError> {
+        if let Some(value) = credential.api_key.as_ref().and_then(|key| key.value.as_ref()) {
+            let key = value.expose();
+            let hash = KeyHash(self.keys.hash_api_key(key)).to_string();
+            let hashed = json!({ "hash": hash, "hint": hint(key) });
+            return Ok(Some(with_field(&document.spec, "api_key", "api_key", hashed)));
+        }
+        let Some(basic) = &credential.basic else { return Ok(None) };
+        let Some(value) = &basic.password.value else { return Ok(None) };
+        let hash = self.keys.hash_password(&document.id.to_string(), value.expose())?;
+        let password = json!({ "hash": hash.to_string() });
+        Ok(Some(with_password(&document.spec, password)))
     }
 
     /// From a content as the store keeps it.
@@ -176,6 +193,9 @@ pub(crate) fn shown_by_name(kind: &str, tenant: &str, name: &str, content: &Valu
 fn shown_spec(kind: &str, spec: &Value) -> Value {
     match Kind::from_name(kind) {
         Some(Kind::Secret) => with_field(spec, "sealed", "sealed", true.into()),
+        Some(Kind::Credential) if spec.get("basic").is_some() => {
+            with_password(spec, json!({ "sealed": true }))
+        }
         Some(Kind::Credential) => {
             let hint = spec.pointer("/api_key/hint").cloned().unwrap_or(Value::Null);
             with_field(spec, "api_key", "api_key", json!({ "hint": hint }))
@@ -191,9 +211,10 @@ pub(crate) fn needs_held(document: &Document) -> bool {
         Kind::Secret => {
             spec.get("sealed") == Some(&Value::Bool(true)) && spec.get("value").is_none()
         }
-        Kind::Credential => spec.get("api_key").and_then(Value::as_object).is_some_and(|key| {
-            key.contains_key("hint") && !key.contains_key("value") && !key.contains_key("hash")
-        }),
+        Kind::Credential => {
+            is_sealed(spec.get("api_key"), "hint")
+                || is_sealed(spec.pointer("/basic/password"), "sealed")
+        }
         Kind::Tenant
         | Kind::Gateway
         | Kind::Upstream
@@ -203,6 +224,13 @@ pub(crate) fn needs_held(document: &Document) -> bool {
     }
 }
 
+/// Whether a proof is there by its mark alone.
+fn is_sealed(proof: Option<&Value>, mark: &str) -> bool {
+    proof.and_then(Value::as_object).is_some_and(|proof| {
+        proof.contains_key(mark) && !proof.contains_key("value") && !proof.contains_key("hash")
+    })
+}
+
 fn fill_in(document: &mut Document, held: Option<&Entry>) {
     if !needs_held(document) {
         return;
@@ -210,6 +238,12 @@ fn fill_in(document: &mut Document, held: Option<&Entry>) {
     let Some(held) = held.and_then(|held| serde_json::from_str::<Value>(&held.sent).ok()) else {
         return;
     };
+    if let Some(password) = held.pointer("/basic/password")
+        && is_sealed(document.spec.pointer("/basic/password"), "sealed")
+    {
+        document.spec = with_password(&document.spec, password.clone());
+        return;
+    }
     let (from, field) = match document.id.kind {
         Kind::Secret => ("sealed", "value"),
         Kind::Credential => ("api_key", "api_key"),
@@ -233,6 +267,13 @@ fn with_field(object: &Value, from: &str, to: &str, value: Value) -> Value {
         if name == from { (to.to_owned(), value.clone()) } else { (name.clone(), old.clone()) }
     });
     Value::Object(replaced.collect())
+}
+
+/// The specification of a credential with another password.
+fn with_password(spec: &Value, password: Value) -> Value {
+    let basic = spec.get("basic").unwrap_or(&Value::Null);
+    let basic = with_field(basic, "password", "password", password);
+    with_field(spec, "basic", "basic", basic)
 }
 
 fn seal_context(id: &ResourceId) -> String {
@@ -323,5 +364,10 @@ mod tests {
             json!({"spec": {"application": "a", "api_key": {"hash": "00ff", "hint": "sk-"}}});
         let text = shown_by_name("Credential", "default", "c", &credential).to_string();
         assert!(!text.contains("00ff") && text.contains(r#""api_key":{"hint":"sk-"}"#));
+        let credential =
+            json!({"spec": {"basic": {"username": "web", "password": {"hash": "argon2id$00ff"}}}});
+        let text = shown_by_name("Credential", "default", "c", &credential).to_string();
+        assert!(!text.contains("00ff"));
+        assert!(text.contains(r#""basic":{"username":"web","password":{"sealed":true}}"#));
     }
 }

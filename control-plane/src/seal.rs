@@ -13,6 +13,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use tollgate_model::password::{NotHashed, PasswordHash};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::store::{Store, StoreError};
@@ -55,6 +56,9 @@ pub enum SealError {
     /// The operating system gave no random bytes, or the cipher refused to work.
     #[error("seal a value")]
     Cipher,
+    /// A password was not hashed: there was no memory for it.
+    #[error(transparent)]
+    NotHashed(#[from] NotHashed),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -251,6 +255,15 @@ impl ClusterKeys {
     #[must_use]
     pub fn hash_api_key(&self, key: &str) -> [u8; KEY_BYTES] {
         *blake3::keyed_hash(&self.credential, key.as_bytes()).as_bytes()
+    }
+
+    /// What is kept of a caller's password: its Argon2id hash under [`ClusterKeys::credential_key`].
+    ///
+    /// # Errors
+    ///
+    /// Where there is no memory for it.
+    pub fn hash_password(&self, owner: &str, password: &str) -> Result<PasswordHash, SealError> {
+        Ok(PasswordHash::of(password, owner, &self.credential)?)
     }
 
     /// What is kept of an administrator's token or a join token. The nodes do not know its key.

@@ -312,7 +312,8 @@ fn key_trouble(error: SealError) -> StartError {
         | SealError::KeyText
         | SealError::WrongKey
         | SealError::Damaged { .. }
-        | SealError::Cipher) => StartError::MasterKey(error),
+        | SealError::Cipher
+        | SealError::NotHashed(_)) => StartError::MasterKey(error),
     }
 }
 

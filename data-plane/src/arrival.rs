@@ -1,8 +1,9 @@
 //! What of a request decides its route, read in one way only.
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use smallvec::SmallVec;
+use tollgate_policy::policies::cors::requested_method;
 use tollgate_policy::policy::Parameters;
 
 use crate::fault::Fault;
@@ -61,14 +62,21 @@ pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
         });
     }
     let target = Target::parse(uri.path(), EncodedSlash::Refuse)?;
-    let input = MatchInput {
+    let mut input = MatchInput {
         host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
         path: target.path(),
         query: uri.query(),
         method: request.method(),
         headers: request.headers(),
     };
-    let found = match plan.routes.find(&input) {
+    let requested = preflighted(request);
+    let preflighted = requested.as_ref().and_then(|method| {
+        input.method = method;
+        let Found::Route(found) = plan.routes.find(&input) else { return None };
+        plan.entry(*found.payload())?.chain.answers_preflights().then_some(found)
+    });
+    input.method = request.method();
+    let found = match preflighted.map_or_else(|| plan.routes.find(&input), Found::Route) {
         Found::Route(found) => found,
         Found::MethodNotAllowed { allow } => return Err(Fault::MethodNotAllowed { allow }),
         Found::NoRoute if !plan.is_complete => return Err(Fault::NotConfigured),
@@ -92,6 +100,13 @@ pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
         parameters: Captured(parameters.collect()),
         host,
     })
+}
+
+/// The method that a preflight asks for. Where the route that takes that method answers preflights, it
+/// is the preflight's route: `OPTIONS` itself has seldom one.
+fn preflighted<B>(request: &Request<B>) -> Option<Method> {
+    let method = requested_method(request)?;
+    Method::from_bytes(method.as_bytes()).ok()
 }
 
 /// The one host that a request is for: `host`, or `:authority`, which may not differ.

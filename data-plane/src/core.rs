@@ -16,6 +16,7 @@ use crate::connection::Connections;
 use crate::metrics::{CoreMetrics, KnownApis};
 use crate::plan::Plan;
 use crate::ports::key_sets::NodeKeySets;
+use crate::ports::passwords::{Memory, Passwords};
 use crate::request_id::RequestIds;
 use crate::upstream::Pool;
 
@@ -27,6 +28,8 @@ pub struct Shared {
     pub counters: Arc<dyn Counters + Send + Sync>,
     /// Key sets behind URLs.
     pub key_sets: NodeKeySets,
+    /// Where passwords are checked.
+    pub passwords: Passwords,
     /// Open connections of each request thread, so that they can be dealt out evenly.
     pub loads: Box<[AtomicUsize]>,
 }
@@ -51,6 +54,8 @@ pub struct Core {
     pub request_ids: RequestIds,
     /// Tokens that it has verified.
     pub remembered: Remembered,
+    /// Which passwords were right and which wrong.
+    pub password_memory: RefCell<Memory>,
     plan: RefCell<Cached>,
     /// A moment that is at most one sweep old, for ages that need no more.
     pub coarse_now: Cell<tokio::time::Instant>,
@@ -98,6 +103,7 @@ impl Core {
             access_log,
             request_ids: RequestIds::new(),
             remembered: Remembered::new(rand::random()),
+            password_memory: RefCell::default(),
             plan: RefCell::new(Cached { source, pinned }),
             coarse_now: Cell::new(tokio::time::Instant::now()),
         }

@@ -99,6 +99,8 @@ impl Call<'_> {
             counters: &*self.core.shared.counters,
             key_sets: &self.core.shared.key_sets,
             remembered: &self.core.remembered,
+            passwords: &self.core.shared.passwords,
+            password_memory: &self.core.password_memory,
         };
         let mut cx = Cx {
             now_unix_micros: record.started_unix_micros,

@@ -110,11 +110,8 @@ impl Fault {
     /// What is answered: the one place where a fault becomes a status.
     #[must_use]
     pub fn into_refusal(self) -> Refusal {
-        let refusal = |status: StatusCode, code: &'static str, detail: &'static str| Refusal {
-            status,
-            code,
-            detail: Cow::Borrowed(detail),
-            headers: Vec::new(),
+        let refusal = |status: StatusCode, code: &'static str, detail: &'static str| {
+            Refusal::new(status, code, Cow::Borrowed(detail))
         };
         match self {
             Self::Malformed { code, status, problem } => refusal(status, code, problem),

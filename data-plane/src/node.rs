@@ -21,6 +21,7 @@ use crate::metrics::{self, CoreMetrics};
 use crate::plan::{Configurator, Plan};
 use crate::ports::counters::{AddressError, NodeCounters};
 use crate::ports::key_sets::NodeKeySets;
+use crate::ports::passwords::Passwords;
 use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
 use crate::sync::{self, Load, SyncHandle};
 use crate::thread;
@@ -123,6 +124,7 @@ impl Node {
             plan,
             counters: shared_counters,
             key_sets,
+            passwords: Passwords::default(),
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());

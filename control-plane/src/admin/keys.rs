@@ -95,6 +95,10 @@ pub(super) async fn rotate(
     let Spec::Credential(old) = &entry.checked.spec else {
         return Err(AdminError::Internal("a credential that is none"));
     };
+    if old.api_key.is_none() {
+        let problem = format!("{id} has a password and no key; write a new `basic.password.value`");
+        return Err(AdminError::issue("", "no_key", problem));
+    }
     let body = sent.json(BODY_BYTES).await?;
     let rotation: Rotation = parse::value(&body).map_err(AdminError::Faults)?;
     let (_, key) = draw().map_err(|_no_randomness| AdminError::Internal("draw a key"))?;

@@ -57,3 +57,37 @@ async fn a_key_is_made_shown_once_and_rotated() -> anyhow::Result<()> {
     refused(&rotate("absent", json!({})).await, StatusCode::NOT_FOUND, "not_found");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_written_and_never_shown() -> anyhow::Result<()> {
+    let (_folder, plane) = start().await?;
+    plane.put("/api/v1/tenants/default/applications/web", json!({ "spec": {} })).await;
+    let path = "/api/v1/tenants/default/credentials/web";
+    let spec = |username: &str, password: Value| json!({ "spec": { "application": "web", "basic": { "username": username, "password": password } } });
+    let written = spec("web", json!({ "value": "correct horse" }));
+    let first = plane.put(path, written.clone()).await;
+    assert!(first.status.is_success() && !first.text.contains("argon2id"), "{first:?}");
+    let shown = plane.get(path).await;
+    assert_eq!(
+        shown.body["spec"]["basic"],
+        json!({ "username": "web", "password": { "sealed": true } })
+    );
+
+    // The same password is no change, and what was shown sealed keeps it.
+    let version = |body: &Value| body["version"].clone();
+    plane.put(path, written).await;
+    assert_eq!(version(&plane.get(path).await.body), version(&shown.body));
+    plane.put(path, spec("web-2", json!({ "sealed": true }))).await;
+    let renamed = plane.get(path).await;
+    assert_ne!(version(&renamed.body), version(&shown.body));
+    assert_eq!(renamed.body["spec"]["basic"]["username"], "web-2");
+
+    let other = "/api/v1/tenants/default/credentials/other";
+    let taken = plane.put(other, spec("web-2", json!({ "value": "another horse" }))).await;
+    refused(&taken, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(taken.body["issues"][0]["code"], "username_in_use", "{taken:?}");
+    let rotated = plane.post(&format!("{path}/rotate"), json!({})).await;
+    refused(&rotated, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(rotated.body["issues"][0]["code"], "no_key", "{rotated:?}");
+    Ok(())
+}

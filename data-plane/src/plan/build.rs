@@ -121,6 +121,7 @@ impl<'a> Builder<'a> {
             tenant: id.tenant.clone(),
             application: id.name.clone(),
             credential: id.name.clone(),
+            groups: spec.groups.as_slice().into(),
             expires_at_unix_micros: None,
             is_disabled: spec.disabled || self.lacks_needs(application),
             chain: (!policies.is_empty()).then(|| Arc::new(Chain::assemble([policies.as_slice()]))),

@@ -265,6 +265,10 @@ impl Configurator {
 
     fn mark_referrers(&self, id: &ResourceId, dirty: &mut Dirty) {
         for referrer in self.resources.referrers(id) {
+            // What names an application to decide by it, the application itself for one, needs its name alone.
+            if id.kind == Kind::Application && referrer.kind != Kind::Credential {
+                continue;
+            }
             match referrer.kind {
                 Kind::Api => {
                     dirty.apis.insert(referrer.clone());
@@ -287,11 +291,7 @@ impl Configurator {
 
     fn forget_values(&mut self, id: &ResourceId) {
         match self.resources.get(id).map(|checked| &checked.spec) {
-            Some(Spec::Credential(credential)) => {
-                if let Some(hash) = credential.api_key.hash {
-                    self.plan.callers.remove_mut(&hash);
-                }
-            }
+            Some(Spec::Credential(credential)) => self.plan.callers.remove(&id.tenant, credential),
             Some(Spec::Secret(_)) => {
                 self.plan.secrets.remove_mut(id);
             }
@@ -473,12 +473,11 @@ impl Configurator {
     fn place_credential(&mut self, id: &ResourceId) {
         let Some(checked) = self.resources.get(id) else { return };
         let Spec::Credential(credential) = &checked.spec else { return };
-        let Some(hash) = credential.api_key.hash else { return };
         let owner =
             ResourceId::new(Kind::Application, id.tenant.clone(), credential.application.clone());
         let Some(application) = Builder::of_callers(&self.resources, &self.gateway).caller(&owner)
         else {
-            self.plan.callers.remove_mut(&hash);
+            self.plan.callers.remove(&id.tenant, credential);
             return;
         };
         let caller = Caller {
@@ -487,7 +486,7 @@ impl Configurator {
             is_disabled: credential.disabled || application.is_disabled,
             ..application
         };
-        self.plan.callers.insert_mut(hash, Arc::new(caller));
+        self.plan.callers.insert(&id.tenant, credential, caller);
     }
 
     fn place_application(&mut self, id: &ResourceId) {

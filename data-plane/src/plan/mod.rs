@@ -6,13 +6,19 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, VectorSync};
 use tollgate_model::credential::KeyHash;
 use tollgate_model::gateway::Gateway;
+use tollgate_model::password::PasswordHash;
 use tollgate_model::secret::SecretText;
 use tollgate_model::{Name, ResourceId};
 use tollgate_policy::chain::Chain;
 use tollgate_policy::policy::{Caller, RouteFacts};
+use tollgate_policy::ports::Login;
 
+use self::callers::Callers;
+use crate::ports::passwords::Question;
 use crate::route::RouteTable;
 
+// Who may call, by what they prove themselves with.
+mod callers;
 // One API as it is run.
 mod build;
 // Receives resources, keeps out what cannot be run, swaps plans.
@@ -40,7 +46,7 @@ pub struct Plan {
     pub checked_upstreams: HashTrieMapSync<u32, Arc<UpstreamPlan>>,
     /// Grows with each change of them.
     pub checks_version: u64,
-    callers: HashTrieMapSync<KeyHash, Arc<Caller>>,
+    callers: Callers,
     /// Applications that something other than a key names.
     applications: HashTrieMapSync<ResourceId, Arc<Caller>>,
     secrets: HashTrieMapSync<ResourceId, SecretText>,
@@ -104,7 +110,7 @@ impl Plan {
             upstreams: VectorSync::new_sync(),
             checked_upstreams: HashTrieMapSync::new_sync(),
             checks_version: 0,
-            callers: HashTrieMapSync::new_sync(),
+            callers: Callers::default(),
             applications: HashTrieMapSync::new_sync(),
             secrets: HashTrieMapSync::new_sync(),
             gateway: Arc::new(Gateway::default()),
@@ -148,7 +154,7 @@ impl Plan {
     /// Who has an API key, within a tenant.
     #[must_use]
     pub fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {
-        let caller = self.callers.get(&KeyHash::of(key, &self.credential_key))?;
+        let caller = self.callers.of_key(&KeyHash::of(key, &self.credential_key))?;
         (caller.tenant == *tenant).then(|| Arc::clone(caller))
     }
 
@@ -158,6 +164,18 @@ impl Plan {
         let id =
             ResourceId::new(tollgate_model::Kind::Application, tenant.clone(), application.clone());
         self.applications.get(&id).map(Arc::clone)
+    }
+
+    /// What has to be worked out to know whether a username and a password belong together, within
+    /// a tenant. As much where nobody has the username.
+    #[must_use]
+    pub fn question<'a>(&'a self, tenant: &Name, login: Login<'a>) -> Question<'a> {
+        let (caller, hash) = match self.callers.of_username(tenant, login.username) {
+            Some((caller, hash)) => (Some(Arc::clone(caller)), *hash),
+            None => (None, PasswordHash::of_nobody(login.username, &self.credential_key)),
+        };
+        let credential_key = &self.credential_key;
+        Question { caller, hash, password: login.password, credential_key }
     }
 
     /// The value of a tenant's secret.

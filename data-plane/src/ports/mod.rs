@@ -5,6 +5,8 @@ pub mod counters;
 
 // Key sets behind URLs: fetched, held, renewed.
 pub mod key_sets;
+// Passwords checked on a thread of their own, and remembered.
+pub mod passwords;
 
 // The world as one request sees it.
 mod request;

@@ -1,13 +1,15 @@
 //! The world as one request sees it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tollgate_model::Name;
 use tollgate_model::secret::SecretText;
 use tollgate_policy::jose::Remembered;
 use tollgate_policy::policy::Caller;
-use tollgate_policy::ports::{Counters, KeySets, Ports};
+use tollgate_policy::ports::{Counters, KeySets, Login, Ports, Proving};
 
+use super::passwords::{Memory, Passwords};
 use crate::plan::Plan;
 
 /// One plan, what the node has, and what the thread remembers.
@@ -20,6 +22,10 @@ pub struct RequestPorts<'a> {
     pub key_sets: &'a (dyn KeySets + Send + Sync),
     /// Tokens that this thread has verified.
     pub remembered: &'a Remembered,
+    /// Where passwords are checked.
+    pub passwords: &'a Passwords,
+    /// What this thread knows of passwords.
+    pub password_memory: &'a RefCell<Memory>,
 }
 
 impl Ports for RequestPorts<'_> {
@@ -33,6 +39,10 @@ impl Ports for RequestPorts<'_> {
 
     fn caller_of_application(&self, tenant: &Name, application: &Name) -> Option<Arc<Caller>> {
         self.plan.caller_of_application(tenant, application)
+    }
+
+    fn caller_of_login<'a>(&'a self, tenant: &Name, login: Login<'_>) -> Proving<'a> {
+        self.passwords.prove(self.plan.question(tenant, login), self.password_memory)
     }
 
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {

@@ -12,6 +12,7 @@
 mod endpoints;
 mod hostile;
 mod http;
+mod identity;
 mod jwt;
 mod policies;
 mod records;

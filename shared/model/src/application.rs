@@ -4,6 +4,7 @@ use deserr::Deserr;
 use schemars::JsonSchema;
 
 use crate::attachment::Attachment;
+use crate::id::Name;
 use crate::issue::Issues;
 
 /// An application: one that calls APIs, with any number of credentials.
@@ -18,6 +19,10 @@ pub struct Application {
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
     pub disabled: bool,
+    /// What it belongs to, for policies that decide by it. None: nothing.
+    #[deserr(default)]
+    #[schemars(with = "Option<Vec<Name>>")]
+    pub groups: Vec<Name>,
     /// Run for every call of the application, after the route's of the same phase. Those of the
     /// phases up to authentication cannot stand here: who calls is not known before.
     #[deserr(default)]

@@ -8,17 +8,22 @@ use schemars::JsonSchema;
 use crate::id::Name;
 use crate::issue::Issues;
 use crate::parse::{FromText, Rejected, deserr_text, text_schema};
+use crate::password::Basic;
 use crate::secret::SecretText;
 
-/// A credential of an application. One call names one credential.
+/// A credential of an application: `api_key` or `basic`. One call names one credential.
 #[derive(Clone, Debug, Deserr, JsonSchema)]
-#[deserr(error = Issues, deny_unknown_fields)]
+#[deserr(error = Issues, deny_unknown_fields, validate = one_proof -> Issues)]
 #[schemars(deny_unknown_fields)]
 pub struct Credential {
     /// Whose it is; an application of the same tenant.
     pub application: Name,
     /// A key that callers send as it is.
-    pub api_key: ApiKey,
+    #[deserr(default)]
+    pub api_key: Option<ApiKey>,
+    /// A username and a password, for HTTP Basic authentication (RFC 7617).
+    #[deserr(default)]
+    pub basic: Option<Basic>,
     /// From when on it is refused; none: never.
     #[deserr(default)]
     pub expires_at: Option<Instant>,
@@ -26,6 +31,34 @@ pub struct Credential {
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
     pub disabled: bool,
+}
+
+impl Credential {
+    /// The keyed hash of its API key; none where it has no key, or one that is not hashed yet.
+    #[must_use]
+    pub fn key_hash(&self) -> Option<KeyHash> {
+        self.api_key.as_ref().and_then(|key| key.hash)
+    }
+}
+
+fn one_proof(
+    credential: Credential,
+    location: deserr::ValuePointerRef<'_>,
+) -> Result<Credential, Issues> {
+    let at = crate::issue::pointer(location);
+    let mut issues = Issues::default();
+    match (&credential.api_key, &credential.basic) {
+        (Some(_), None) | (None, Some(_)) => {}
+        (None, None) => {
+            issues.add(at, "missing_field", "`api_key` is missing; add it, or `basic`");
+        }
+        (Some(_), Some(_)) => issues.add(
+            format!("{at}/basic"),
+            "two_proofs",
+            "a credential is `api_key` or `basic`; write two credentials",
+        ),
+    }
+    issues.into_result(credential)
 }
 
 /// An API key: `value` as it is written, `hash` and `hint` as they are kept. One of both.

@@ -38,6 +38,8 @@ pub mod policy_set;
 pub mod api;
 // Kind `Application`.
 pub mod application;
+// A username and a password, and what is kept of the password.
+pub mod password;
 // Kind `Credential`.
 pub mod credential;
 // The envelope and the specification by kind.

@@ -57,9 +57,21 @@ fn main() {
     let idle = "api_key: {optional: true}";
     let edits = "headers: {request: {remove: [x-none]}}";
     let eight = support::chain(&[idle, edits, edits, edits, edits, edits, edits, edits]);
+    let denied: Vec<String> =
+        (0..5_000).map(|i| format!("10.{}.{}.0/25", i / 256, i % 256)).collect();
+    let denied = format!("ip_access: {{deny: [{}]}}", denied.join(", "));
     println!("{:<44} {:>10} {:>12}", "chain", "ns/request", "allocations");
     measure("none", &Chain::default(), &[]);
     measure("api_key, rate_limit, headers", &governed, &[("x-api-key", "sk-shop-0001")]);
+    measure("ip_access, 5,000 networks", &support::chain(&[&denied]), &[]);
+    measure("basic_auth, nothing sent", &support::chain(&["basic_auth: {optional: true}"]), &[]);
+    let cors = support::chain(&["cors: {allow_origins: ['https://*.shop.test']}"]);
+    measure("cors, no page", &cors, &[]);
+    measure("cors, a page", &cors, &[("origin", "https://www.shop.test")]);
+    let acl = support::chain(&["api_key: {}", "acl: {allow: {applications: [web-shop]}}"]);
+    measure("api_key, acl", &acl, &[("x-api-key", "sk-shop-0001")]);
+    let ways = ["any_of: [{api_key: {headers: [x-api-key]}}, {basic_auth: {}}]"];
+    measure("any_of, a key", &support::chain(&ways), &[("x-api-key", "sk-shop-0001")]);
     measure("eight that have nothing to do", &eight, &[]);
 }
 

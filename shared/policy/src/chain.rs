@@ -61,6 +61,12 @@ impl Chain {
         &self.policies
     }
 
+    /// Whether one of the policies answers the preflights of CORS.
+    #[must_use]
+    pub fn answers_preflights(&self) -> bool {
+        self.policies.iter().any(|policy| policy.answers_preflights())
+    }
+
     /// Whether there is nothing to run.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use deserr::Deserr;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use schemars::JsonSchema;
 use tollgate_model::{Issues, Name, ResourceId};
 
@@ -52,6 +52,14 @@ pub struct Scope<'a> {
     pub parameters: Option<&'a [&'a str]>,
 }
 
+impl Scope<'_> {
+    /// Whether it is a gateway's, which serves every tenant.
+    #[must_use]
+    pub fn is_of_gateway(&self) -> bool {
+        self.place.starts_with("Gateway/")
+    }
+}
+
 /// One policy. A value of it is immutable; whatever must outlive a configuration change (counters,
 /// key sets) lives behind [`Ports`], never in the policy.
 pub trait Policy: Sized + Send + Sync + 'static {
@@ -68,6 +76,9 @@ pub trait Policy: Sized + Send + Sync + 'static {
     const REPEAT: Repeat;
     /// Markdown; its fenced examples are compiled by a test.
     const MANUAL: &'static str;
+    /// Whether it answers the preflights of CORS. They belong to the route that takes the method that they
+    /// ask for, where that has such a policy.
+    const ANSWERS_PREFLIGHTS: bool = false;
 
     /// Turns a configuration into a policy that cannot fail on account of its configuration.
     ///
@@ -90,6 +101,9 @@ pub trait Policy: Sized + Send + Sync + 'static {
     fn key_source(&self) -> Option<&KeySource> {
         None
     }
+
+    /// Takes off a request the fields that it alone may set, so that no caller makes them up.
+    fn take_off_own_fields(&self, _headers: &mut HeaderMap) {}
 
     /// Meets the request on its way in.
     fn on_request(
@@ -135,6 +149,9 @@ pub struct Refusal {
     pub detail: Cow<'static, str>,
     /// Fields that the answer carries beside the usual ones.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether nothing was sent that could be judged, of those who find out who calls: then another
+    /// way to prove it may be tried. What was sent and is wrong is refused for good.
+    pub lacks_credential: bool,
 }
 
 impl Refusal {
@@ -145,7 +162,14 @@ impl Refusal {
         code: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), headers: Vec::new() }
+        Self { status, code, detail: detail.into(), headers: Vec::new(), lacks_credential: false }
+    }
+
+    /// The same where nothing was sent that could be judged.
+    #[must_use]
+    pub fn lacking_credential(mut self) -> Self {
+        self.lacks_credential = true;
+        self
     }
 
     /// The same with one more field.
@@ -223,6 +247,8 @@ pub struct Caller {
     pub application: Name,
     /// The credential's name; the application's own where something other than a Credential proved it.
     pub credential: Name,
+    /// The groups that the application belongs to.
+    pub groups: Box<[Name]>,
     /// From when on the credential is refused, in microseconds since 1970-01-01.
     pub expires_at_unix_micros: Option<i64>,
     /// Whether application or credential is switched off.

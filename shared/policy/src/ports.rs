@@ -25,6 +25,10 @@ pub trait Ports {
     /// such application. Whether it is switched off is the policy's to judge.
     fn caller_of_application(&self, tenant: &Name, application: &Name) -> Option<Arc<Caller>>;
 
+    /// Finds out whether a username and a password belong together, among the callers of `tenant`.
+    /// Whether the caller is switched off or expired is the policy's to judge.
+    fn caller_of_login<'a>(&'a self, tenant: &Name, login: Login<'_>) -> Proving<'a>;
+
     /// The value of a tenant's secret.
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText>;
 
@@ -54,6 +58,33 @@ pub enum FoundKeys<'a> {
     Now(Option<Arc<KeySet>>),
     /// They are being fetched; bounded by the source's `wait`.
     Wait(Pin<Box<dyn Future<Output = Option<Arc<KeySet>>> + 'a>>),
+}
+
+/// What a caller says of himself.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// Who he says that he is.
+    pub username: &'a str,
+    /// What proves it.
+    pub password: &'a str,
+}
+
+/// An answer, at once where this thread knows it already.
+pub enum Proving<'a> {
+    /// The common case.
+    Now(Proof),
+    /// It has to be worked out; bounded by the port's own deadline.
+    Wait(Pin<Box<dyn Future<Output = Proof> + 'a>>),
+}
+
+/// Whether a password is right.
+pub enum Proof {
+    /// It is this caller's.
+    Caller(Arc<Caller>),
+    /// Nobody has that username, or it has another password.
+    Wrong,
+    /// It was not worked out: too many others wait.
+    Unavailable,
 }
 
 /// Counters of limits, of this node or of the whole cluster.

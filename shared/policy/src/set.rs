@@ -1,5 +1,5 @@
 //! What only all resources of a configuration together show: references, ownership of hosts, ties
-//! of routes, keys that are given twice.
+//! of routes, keys and usernames that are given twice.
 //!
 //! A set is persistent: a copy costs nothing, and a change costs what it touches, also where
 //! 50,000 APIs share one host. Checking likewise looks at what a change touches alone. A node runs
@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tollgate_model::api::Api;
-use tollgate_model::credential::KeyHash;
+use tollgate_model::credential::{Credential, KeyHash};
 use tollgate_model::host::HostPattern;
+use tollgate_model::password::Username;
 use tollgate_model::path::BasePath;
 use tollgate_model::{FromText, Issues, Kind, Name, ResourceId, Spec};
 
@@ -31,6 +32,8 @@ pub struct Set {
     claims: Index<HostPattern>,
     /// The credentials with one key; more than one is a fault.
     keys: Index<KeyHash>,
+    /// The credentials with one username within a tenant; more than one is a fault.
+    logins: Index<(Name, Username)>,
 }
 
 /// Where an API answers: gateway, host (none: any), base path.
@@ -49,6 +52,7 @@ impl Default for Set {
             hosts: Index::new_sync(),
             claims: Index::new_sync(),
             keys: Index::new_sync(),
+            logins: Index::new_sync(),
         }
     }
 }
@@ -83,8 +87,12 @@ impl Set {
                 }
             }
             Spec::Credential(credential) => {
-                if let Some(hash) = credential.api_key.hash {
+                if let Some(hash) = credential.key_hash() {
                     add(&mut self.keys, hash, &checked.id);
+                }
+                if let Some(basic) = &credential.basic {
+                    let login = (checked.id.tenant.clone(), basic.username.clone());
+                    add(&mut self.logins, login, &checked.id);
                 }
             }
             Spec::Api(api) => {
@@ -131,8 +139,12 @@ impl Set {
                 }
             }
             Spec::Credential(credential) => {
-                if let Some(hash) = credential.api_key.hash {
+                if let Some(hash) = credential.key_hash() {
                     discard(&mut self.keys, &hash, id);
+                }
+                if let Some(basic) = &credential.basic {
+                    let login = (id.tenant.clone(), basic.username.clone());
+                    discard(&mut self.logins, &login, id);
                 }
             }
             Spec::Api(api) => {
@@ -234,17 +246,7 @@ impl Set {
                 self.check_ties(checked, api, issues);
             }
             Spec::Tenant(tenant) => self.check_claims(&checked.id, &tenant.hosts, issues),
-            Spec::Credential(credential) => {
-                let holders = credential.api_key.hash.and_then(|hash| self.keys.get(&hash));
-                if holders.is_some_and(|holders| holders.size() > 1) {
-                    // Whose it is stays unsaid: it may be another tenant's.
-                    issues.add(
-                        "/spec/api_key",
-                        "key_in_use",
-                        "the key is another credential's already; make a new one",
-                    );
-                }
-            }
+            Spec::Credential(credential) => self.check_proof(&checked.id, credential, issues),
             Spec::Gateway(gateway) => {
                 let mut seen = HashSet::new();
                 for (i, listener) in gateway.listeners.iter().enumerate() {
@@ -259,6 +261,27 @@ impl Set {
             }
             Spec::Application(_) => self.check_sets(checked, issues),
             Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
+        }
+    }
+
+    /// Whether a key, or a username within its tenant, is one credential's alone.
+    fn check_proof(&self, id: &ResourceId, credential: &Credential, issues: &mut Issues) {
+        let holders = credential.key_hash().and_then(|hash| self.keys.get(&hash));
+        if holders.is_some_and(|holders| holders.size() > 1) {
+            // Whose it is stays unsaid: it may be another tenant's.
+            let problem = "the key is another credential's already; make a new one";
+            issues.add("/spec/api_key", "key_in_use", problem);
+        }
+        let Some(basic) = &credential.basic else { return };
+        let holders = self.logins.get(&(id.tenant.clone(), basic.username.clone()));
+        if let Some(other) =
+            holders.and_then(|holders| holders.iter().filter(|other| *other != id).min())
+        {
+            issues.add(
+                "/spec/basic/username",
+                "username_in_use",
+                format!("the username is {other}'s already; choose another"),
+            );
         }
     }
 

@@ -81,7 +81,9 @@ fn an_unknown_field_is_refused_by_name() {
     for entry in CATALOG {
         let accepted = cases(&folder(entry).join("testdata/accept"));
         let mut config = config(entry, &fs::read_to_string(&accepted[0]).unwrap());
-        config.as_object_mut().unwrap().insert("no_such_field".to_owned(), json!(1));
+        // A list has no fields; what stands in it has its own.
+        let Some(fields) = config.as_object_mut() else { continue };
+        fields.insert("no_such_field".to_owned(), json!(1));
         let issues = compile(entry, &config).err().unwrap();
         let issue = issues.0.iter().find(|issue| issue.at == "/no_such_field").unwrap();
         assert_eq!(issue.code, "unknown_field", "{}", entry.name);

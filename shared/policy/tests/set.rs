@@ -275,6 +275,29 @@ fn a_tenant_cannot_give_up_a_host_that_it_publishes_on() {
 }
 
 #[test]
+fn a_username_is_one_credentials_of_a_tenant() {
+    let mut set = set(
+        "{kind: Tenant, name: shop, spec: {}}\n---\n{kind: Application, name: app, spec: {}}\n---\n\
+         {kind: Application, tenant: shop, name: app, spec: {}}",
+    );
+    let login = |tenant: &str, name: &str, username: &str| {
+        format!(
+            "{{kind: Credential, tenant: {tenant}, name: {name}, spec: {{application: app, basic: \
+             {{username: {username}, password: {{value: correct horse}}}}}}}}"
+        )
+    };
+    assert_eq!(write(&mut set, &login("default", "one", "web")), [""; 0]);
+    assert_eq!(write(&mut set, &login("shop", "one", "web")), [""; 0]);
+    assert_eq!(write(&mut set, &login("default", "two", "other")), [""; 0]);
+    assert_eq!(
+        write(&mut set, &login("default", "two", "web")),
+        ["Credential default/two /spec/basic/username username_in_use"]
+    );
+    delete(&mut set, Kind::Credential, "default", "one");
+    assert_eq!(write(&mut set, &login("default", "two", "web")), [""; 0]);
+}
+
+#[test]
 fn a_key_is_one_credentials() {
     let mut set = set("{kind: Application, name: app, spec: {}}");
     let key = |name: &str, hash: &str| {

@@ -141,25 +141,7 @@ impl Drop for Inner {
 async fn keep(inner: Weak<Inner>, fetcher: Arc<Fetcher>, held: Arc<Held>) {
     let mut failures: u32 = 0;
     loop {
-        let pause = match fetcher.fetch(&held.source).await {
-            Ok(fetched) => {
-                if failures > 0 {
-                    tracing::info!(url = &*held.source.url, "keys can be fetched again");
-                }
-                failures = 0;
-                held.replace(fetched.set);
-                // Before they are stale, so that no request waits for the next ones.
-                fetched.fresh_for.mul_f64(0.8)
-            }
-            Err(error) => {
-                if failures == 0 {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(url = &*held.source.url, error, "fetch keys");
-                }
-                failures = failures.saturating_add(1);
-                Duration::from_secs(1 << failures.min(6)).min(LONGEST_PAUSE)
-            }
-        };
+        let pause = renew(&fetcher, &held, &mut failures).await;
         held.end_round();
         tokio::select! {
             () = sleep(pause) => {}
@@ -168,6 +150,28 @@ async fn keep(inner: Weak<Inner>, fetcher: Arc<Fetcher>, held: Arc<Held>) {
         let Some(inner) = inner.upgrade() else { return };
         if held.idle_for(inner.started.elapsed()) > IDLE_LIMIT {
             return inner.give_up(held.source.id());
+        }
+    }
+}
+
+/// Fetches a set once; returns after how long that is to be done again.
+async fn renew(fetcher: &Fetcher, held: &Held, failures: &mut u32) -> Duration {
+    match fetcher.fetch(&held.source).await {
+        Ok(fetched) => {
+            if std::mem::take(failures) > 0 {
+                tracing::info!(url = &*held.source.url, "keys can be fetched again");
+            }
+            held.replace(fetched.set);
+            // Before they are stale, so that no request waits for the next ones.
+            fetched.fresh_for.mul_f64(0.8)
+        }
+        Err(error) => {
+            if *failures == 0 {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(url = &*held.source.url, error, "fetch keys");
+            }
+            *failures = failures.saturating_add(1);
+            Duration::from_secs(1 << (*failures).min(6)).min(LONGEST_PAUSE)
         }
     }
 }

@@ -112,23 +112,35 @@ impl Running {
 async fn ask_on(endpoint: Endpoint, active: Active) {
     let spread = active.interval.get().min(MAX_SPREAD);
     sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
-    let (mut good, mut bad) = (0_u8, 0_u8);
+    let mut row = Row::default();
     let mut ticks = interval(active.interval.get());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let answer = timeout(active.timeout.get(), ask(&endpoint, &active)).await;
-        match answer.unwrap_or(Err(Unwell::TooSlow)) {
+        row.take(&endpoint, &active, answer.unwrap_or(Err(Unwell::TooSlow)));
+    }
+}
+
+/// Answers of one kind in a row.
+#[derive(Default)]
+struct Row {
+    good: u8,
+    bad: u8,
+}
+
+impl Row {
+    fn take(&mut self, endpoint: &Endpoint, active: &Active, answer: Result<(), Unwell>) {
+        match answer {
             Ok(()) => {
-                (good, bad) = (good.saturating_add(1), 0);
-                if good >= active.healthy_after && endpoint.health.set_down(false) {
+                (self.good, self.bad) = (self.good.saturating_add(1), 0);
+                if self.good >= active.healthy_after && endpoint.health.set_down(false) {
                     tracing::info!(endpoint = ?endpoint.authority, "an endpoint is well again");
                 }
             }
             Err(unwell) => {
-                (good, bad) = (0, bad.saturating_add(1));
-                tracing::debug!(endpoint = ?endpoint.authority, error = %unwell, "ask an endpoint");
-                if bad >= active.unhealthy_after && endpoint.health.set_down(true) {
+                (self.good, self.bad) = (0, self.bad.saturating_add(1));
+                if self.bad >= active.unhealthy_after && endpoint.health.set_down(true) {
                     tracing::warn!(endpoint = ?endpoint.authority, error = %unwell, "an endpoint is not well");
                 }
             }

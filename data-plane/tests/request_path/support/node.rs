@@ -17,9 +17,11 @@ use tollgate_data_plane::metrics::{self, CoreMetrics, NodeFacts};
 use tollgate_data_plane::plan::{Configurator, Update};
 use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_data_plane::ports::key_sets::NodeKeySets;
+use tollgate_data_plane::ports::passwords::Passwords;
 use tollgate_data_plane::thread;
 use tollgate_data_plane::upstream::health::Checks;
 use tollgate_model::credential::KeyHash;
+use tollgate_model::password::PasswordHash;
 use tollgate_model::{Name, file};
 use tollgate_proto::v1;
 
@@ -69,6 +71,7 @@ impl TestNode {
             plan: configurator.plan(),
             counters: Arc::new(NodeCounters::in_memory()),
             key_sets,
+            passwords: Passwords::default(),
             loads: (0..THREADS).map(|_| AtomicUsize::new(0)).collect(),
         });
         let metrics: Vec<Arc<CoreMetrics>> = (0..THREADS).map(|_| Arc::default()).collect();
@@ -241,6 +244,12 @@ fn resources(yaml: &str, version: u64) -> Vec<v1::Resource> {
         if let Some(key) = value.pointer("/spec/api_key/value").and_then(Value::as_str) {
             let hash = KeyHash::of(key.as_bytes(), &CREDENTIAL_KEY).to_string();
             value["spec"]["api_key"] = json!({ "hash": hash, "hint": &key[..4] });
+        }
+        if let Some(password) = value.pointer("/spec/basic/password/value").and_then(Value::as_str)
+        {
+            let owner = value["name"].as_str().unwrap();
+            let hash = PasswordHash::of(password, owner, &CREDENTIAL_KEY).unwrap().to_string();
+            value["spec"]["basic"]["password"] = json!({ "hash": hash });
         }
         v1::Resource {
             kind,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use serde_json::Value;
 use tollgate_model::issue::nearest;
 use tollgate_model::{Issue, Issues, Name, ResourceId};
@@ -83,6 +83,12 @@ macro_rules! policies {
                 match self { $(Self::$policy(_) => <$module::$policy as Policy>::REPEAT,)+ }
             }
 
+            /// See [`Policy::ANSWERS_PREFLIGHTS`].
+            #[must_use]
+            pub fn answers_preflights(&self) -> bool {
+                match self { $(Self::$policy(_) => <$module::$policy as Policy>::ANSWERS_PREFLIGHTS,)+ }
+            }
+
             /// See [`Policy::own_name`].
             #[must_use]
             pub fn own_name(&self) -> Option<&str> {
@@ -99,6 +105,11 @@ macro_rules! policies {
             #[must_use]
             pub fn key_source(&self) -> Option<&KeySource> {
                 match self { $(Self::$policy(policy) => policy.key_source(),)+ }
+            }
+
+            /// See [`Policy::take_off_own_fields`].
+            pub fn take_off_own_fields(&self, headers: &mut HeaderMap) {
+                match self { $(Self::$policy(policy) => policy.take_off_own_fields(headers),)+ }
             }
 
             /// See [`Policy::on_request`].
@@ -133,8 +144,13 @@ macro_rules! policies {
 }
 
 policies! {
+    ip_access::IpAccess,
+    cors::Cors,
     api_key::ApiKey,
+    basic_auth::BasicAuth,
     jwt::Jwt,
+    any_of::AnyOf,
+    acl::Acl,
     rate_limit::RateLimit,
     headers::Headers,
 }

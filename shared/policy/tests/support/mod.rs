@@ -12,7 +12,9 @@ use tollgate_policy::jose::{Generation, KeySet, KeySource, Remembered};
 use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
-use tollgate_policy::ports::{Counters, Decision, FoundKeys, KeySets, Ports, Take, Taken};
+use tollgate_policy::ports::{
+    Counters, Decision, FoundKeys, KeySets, Login, Ports, Proof, Proving, Take, Taken,
+};
 use tollgate_policy::{Body, Claims, Cx, Flow, Refusal, Scope};
 
 /// A moment in 2023, in microseconds since 1970-01-01.
@@ -58,6 +60,7 @@ pub(crate) struct World {
     pub(crate) key_sets: KeySetsDouble,
     pub(crate) remembered: Remembered,
     pub(crate) counters: CountersDouble,
+    pub(crate) passwords: PasswordsDouble,
 }
 
 impl Default for World {
@@ -79,6 +82,7 @@ impl Default for World {
             key_sets: KeySetsDouble::default(),
             remembered: Remembered::new([3; 32]),
             counters: CountersDouble::default(),
+            passwords: PasswordsDouble::default(),
         }
     }
 }
@@ -87,6 +91,13 @@ impl World {
     /// Gives a caller of the tenant `default` a key.
     pub(crate) fn with_caller(mut self, key: &str, caller: Caller) -> Self {
         self.callers.insert((caller.tenant.clone(), key.as_bytes().to_vec()), Arc::new(caller));
+        self
+    }
+
+    /// Gives a caller of the tenant `default` a username and a password.
+    pub(crate) fn with_login(mut self, username: &str, password: &str, caller: Caller) -> Self {
+        let login = (caller.tenant.clone(), username.to_owned(), password.to_owned());
+        self.passwords.callers.insert(login, Arc::new(caller));
         self
     }
 
@@ -174,6 +185,7 @@ pub(crate) fn caller(application: &str, credential: &str) -> Caller {
         tenant: Name::default_name(),
         application: name(application),
         credential: name(credential),
+        groups: Box::default(),
         expires_at_unix_micros: None,
         is_disabled: false,
         chain: None,
@@ -207,6 +219,23 @@ impl Ports for World {
 
     fn caller_of_application(&self, tenant: &Name, application: &Name) -> Option<Arc<Caller>> {
         self.applications.get(&(tenant.clone(), application.clone())).cloned()
+    }
+
+    fn caller_of_login<'a>(&'a self, tenant: &Name, login: Login<'_>) -> Proving<'a> {
+        let passwords = &self.passwords;
+        let login = (tenant.clone(), login.username.to_owned(), login.password.to_owned());
+        let known =
+            || passwords.callers.get(&login).map(|caller| Proof::Caller(Arc::clone(caller)));
+        let proof =
+            if passwords.are_away { Proof::Unavailable } else { known().unwrap_or(Proof::Wrong) };
+        passwords.asked.borrow_mut().push(login.1);
+        if !passwords.are_elsewhere {
+            return Proving::Now(proof);
+        }
+        Proving::Wait(Box::pin(async move {
+            tokio::task::yield_now().await;
+            proof
+        }))
     }
 
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
@@ -254,6 +283,19 @@ impl KeySets for KeySetsDouble {
         let held = self.held.borrow().clone();
         FoundKeys::Now(held.filter(|set| set.generation() != known))
     }
+}
+
+/// Passwords in clear, with a list of whom was asked for.
+#[derive(Default)]
+pub(crate) struct PasswordsDouble {
+    /// By tenant, username and password.
+    pub(crate) callers: HashMap<(Name, String, String), Arc<Caller>>,
+    /// Whether every answer has to be waited for.
+    pub(crate) are_elsewhere: bool,
+    /// Whether none is worked out.
+    pub(crate) are_away: bool,
+    /// The usernames that were asked for.
+    pub(crate) asked: RefCell<Vec<String>>,
 }
 
 /// Counters in memory, with a list of what was asked for.

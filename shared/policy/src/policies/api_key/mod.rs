@@ -78,7 +78,11 @@ impl ApiKey {
         let Some((at, key)) =
             self.headers.iter().enumerate().find_map(|(i, name)| Some((i, key_in(headers, name)?)))
         else {
-            return if self.is_optional { Flow::Next(()) } else { refuse("no API key was sent") };
+            return if self.is_optional {
+                Flow::Next(())
+            } else {
+                refusal("no API key was sent").lacking_credential().into_flow()
+            };
         };
         let caller = cx.ports.caller_of_key(&cx.route.tenant, key);
         // The gateway's own credential never goes upstream, in whichever of the fields it stands.
@@ -125,9 +129,12 @@ fn holds(headers: &HeaderMap, name: &HeaderName, key: &[u8]) -> bool {
 }
 
 fn refuse<C>(detail: &'static str) -> Flow<C> {
+    refusal(detail).into_flow()
+}
+
+fn refusal(detail: &'static str) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
         .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-        .into_flow()
 }
 
 #[cfg(test)]

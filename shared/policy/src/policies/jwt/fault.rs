@@ -52,7 +52,15 @@ macro_rules! invalid_token {
 impl Fault {
     pub(super) fn into_refusal(self) -> Refusal {
         let (detail, challenge) = match self {
-            Self::Missing => ("no token was sent", "Bearer"),
+            Self::Missing => {
+                return Refusal::new(
+                    StatusCode::UNAUTHORIZED,
+                    "unauthenticated",
+                    "no token was sent",
+                )
+                .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+                .lacking_credential();
+            }
             Self::Ambiguous => {
                 let detail = "more than one token was sent";
                 let challenge = "Bearer error=\"invalid_request\", error_description=\"more than one token was sent\"";

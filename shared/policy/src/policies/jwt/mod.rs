@@ -85,6 +85,12 @@ impl Policy for Jwt {
         }
     }
 
+    fn take_off_own_fields(&self, headers: &mut HeaderMap) {
+        for name in self.admission.fields() {
+            headers.remove(name);
+        }
+    }
+
     fn on_request(
         &self,
         cx: &mut Cx<'_>,
@@ -96,9 +102,7 @@ impl Policy for Jwt {
 
 impl Jwt {
     async fn meet(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<()> {
-        for name in self.admission.fields() {
-            request.headers_mut().remove(name);
-        }
+        self.take_off_own_fields(request.headers_mut());
         let verified = match self.places.find(request) {
             Ok(None) if self.is_optional => return Flow::Next(()),
             Ok(None) => Err(Fault::Missing),

@@ -1,0 +1,88 @@
+//! A policy that has nothing to do, or nothing to keep, allocates nothing: counted, in a program of its own.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+#[expect(dead_code, reason = "the tests of the single policies use the rest of it")]
+mod support;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use http::{HeaderValue, Response};
+use tollgate_policy::chain::{Carries, Chain};
+use tollgate_policy::policy::Caller;
+use tollgate_policy::{Body, Claims, Flow};
+use tollgate_testkit::allocations::{self, Counting};
+
+use crate::support::{World, caller, chain, name, request};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Whether a request went through a policy, both halves, and what that allocated. The second one counts: the
+/// first makes values sharable that the policy keeps.
+fn through(policy: &str, world: &World) -> (bool, u64) {
+    let chain = chain(&[policy]);
+    once_through(&chain, world);
+    once_through(&chain, world)
+}
+
+fn once_through(chain: &Chain, world: &World) -> (bool, u64) {
+    let (mut request, mut response) = (request(&[("x-a", "1")]), Response::new(Body::Empty));
+    // Room for what an answer has anyhow.
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
+    let (mut carries, mut cx) = (Carries::default(), world.cx());
+    let exchange = async {
+        let flow = chain.on_request(&mut cx, &mut request, &mut carries).await;
+        chain.on_response(&mut carries, &mut cx, &mut response).await;
+        matches!(flow, Flow::Next(()))
+    };
+    let mut exchange = pin!(exchange);
+    allocations::during(|| match exchange.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(went_through) => went_through,
+        Poll::Pending => panic!("nothing here waits"),
+    })
+}
+
+#[test]
+fn a_client_among_thousands_of_networks_is_let_through_without_an_allocation() {
+    let denied: Vec<String> =
+        (0..5_000_u32).map(|i| format!("10.{}.{}.0/25", i / 256, i % 256)).collect();
+    let policy = format!("ip_access: {{allow: [192.0.2.0/24], deny: [{}]}}", denied.join(", "));
+    assert_eq!(through(&policy, &World::default()), (true, 0));
+}
+
+#[test]
+fn a_caller_is_found_in_long_lists_without_an_allocation() {
+    let many =
+        |what: &str| (0..2_000).map(|i| format!("{what}-{i}")).collect::<Vec<_>>().join(", ");
+    let policy = format!(
+        "acl: {{allow: {{groups: [{0}], scopes: ['a b c']}}, deny: {{applications: [{1}], groups: [{1}]}}}}",
+        many("group"),
+        many("other"),
+    );
+    let member = Caller { groups: [name("group-77")].into(), ..caller("web-shop", "first") };
+    let world = World { identity: Some(Arc::new(member)), ..World::default() };
+    assert_eq!(through(&policy, &world), (true, 0));
+    let scopes = ["c", "b", "a"].map(Box::from).into();
+    let claims = Claims { scopes, ..Claims::default() };
+    let world = World { claims: Some(Arc::new(claims)), ..World::default() };
+    assert_eq!(through(&policy, &world), (true, 0));
+}
+
+#[test]
+fn what_is_not_asked_for_anything_allocates_nothing() {
+    for policy in [
+        "basic_auth: {optional: true}",
+        "api_key: {optional: true}",
+        "cors: {allow_origins: ['https://shop.test', {regex: 'https://.*[.]test'}], credentials: true}",
+        "cors: {allow_origins: ['*'], expose_headers: [x-a]}",
+    ] {
+        assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
+    }
+}
