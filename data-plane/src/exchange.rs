@@ -78,8 +78,9 @@ impl Call<'_> {
         carries: &mut Carries,
     ) -> (Response<Inner>, Option<Rest>) {
         // In its own memory: what is handed from step to step stays small.
-        let request = Box::new(forward::take_over(request));
+        let mut request = Box::new(forward::take_over(request));
         if self.entry.chain.is_empty() {
+            forward::aim(&mut request, forward::onward(self.entry, self.arrival));
             let sent = forward::forward(self.core, self.entry, self.arrival, request, record).await;
             return self.answer(sent, record);
         }
@@ -110,12 +111,14 @@ impl Call<'_> {
             request_id: request_id.to_str().unwrap_or_default(),
             identity: None,
             claims: None,
+            onward: forward::onward(self.entry, self.arrival),
             ports: &ports,
         };
         let flow = self.entry.chain.on_request(&mut cx, &mut request, carries).await;
         record.caller.clone_from(&cx.identity);
         let (response, rest) = match flow {
             Flow::Next(()) => {
+                forward::aim(&mut request, std::mem::take(&mut cx.onward));
                 let sent =
                     forward::forward(self.core, self.entry, self.arrival, request, record).await;
                 self.answer(sent, record)

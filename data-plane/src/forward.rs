@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
-use tollgate_policy::Body;
+use tollgate_policy::{Body, Onward};
 
 use crate::arrival::{Arrival, Below};
 use crate::core::Core;
@@ -19,7 +19,7 @@ use crate::plan::{RouteEntry, Target, UpstreamPlan};
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
 use crate::tunnel;
-use crate::upstream::{self, AnswerBody, Dispatch, OutgoingBody, Upload};
+use crate::upstream::{self, AnswerBody, Dispatch, HostIsSet, OutgoingBody, Upload};
 
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 tollgate");
 const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
@@ -45,6 +45,29 @@ fn request_body(incoming: Incoming) -> Body {
     if incoming.is_end_stream() { Body::Empty } else { Body::stream(incoming.map_err(Into::into)) }
 }
 
+/// Where a request goes on to, before policies change it.
+#[must_use]
+pub fn onward(entry: &RouteEntry, arrival: &Arrival) -> Onward {
+    let Below::Rewritten { whole, stripped } = &arrival.below_base else {
+        return Onward::default();
+    };
+    let target =
+        if entry.strips_base_path { stripped.as_ref().or(whole.as_ref()) } else { whole.as_ref() };
+    Onward::to(target.cloned())
+}
+
+/// Points a request at where it goes on to.
+pub fn aim(request: &mut Request<Body>, onward: Onward) {
+    let (target, host) = onward.into_parts();
+    if let Some(target) = target {
+        *request.uri_mut() = Uri::from(target);
+    }
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+        request.extensions_mut().insert(HostIsSet);
+    }
+}
+
 /// Sends a request to the upstream of its route.
 ///
 /// # Errors
@@ -65,9 +88,6 @@ pub async fn forward(
     tell_upstream(&mut head.headers, arrival, head.version, record);
     if record.asks_websocket {
         tunnel::ask(&mut head.headers);
-    }
-    if let Some(uri) = rewritten(entry, arrival) {
-        head.uri = uri;
     }
     let body = if body.is_end_stream() {
         OutgoingBody::empty()
@@ -129,13 +149,6 @@ fn tell_upstream(headers: &mut HeaderMap, arrival: &Arrival, version: Version, r
         headers.entry(header::HOST).or_insert_with(|| host.clone());
     }
     headers.insert(X_REQUEST_ID, record.request_id.clone());
-}
-
-fn rewritten(entry: &RouteEntry, arrival: &Arrival) -> Option<Uri> {
-    let Below::Rewritten { whole, stripped } = &arrival.below_base else { return None };
-    let target =
-        if entry.strips_base_path { stripped.as_ref().or(whole.as_ref()) } else { whole.as_ref() };
-    target.cloned().map(Uri::from)
 }
 
 fn clean_answer(response: &mut Response<AnswerBody>) {

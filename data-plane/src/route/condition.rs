@@ -4,10 +4,10 @@ use std::cmp::{Ordering, Reverse};
 
 use smallvec::SmallVec;
 use tollgate_model::route::{FieldName, RouteMatch, ValueMatch};
+use tollgate_policy::target::hex_digit;
 
 use super::explain::Because;
 use super::table::MatchInput;
-use super::target::hex_digit;
 
 /// Every condition of a route beside its path. Most have none, so it is small.
 #[derive(Debug, Default)]

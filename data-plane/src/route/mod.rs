@@ -5,8 +5,6 @@
 //! hosts in [`table`], base paths in `site`, the APIs of one base path in `place`, paths in
 //! `path`, and what else a route asks in `condition`.
 
-/// The path of a request in the one form it is matched and forwarded in.
-pub mod target;
 /// The host of a request in the one form it is matched in.
 pub mod host;
 /// What a route asks of method, headers and query.
@@ -32,4 +30,4 @@ pub use api_routes::ApiRoutes;
 pub use explain::{Because, Considered, Verdict};
 pub use host::HostName;
 pub use table::{Found, Match, MatchInput, RouteTable};
-pub use target::{EncodedSlash, Target, TargetFault};
+pub use tollgate_policy::target::{EncodedSlash, Target, TargetFault};

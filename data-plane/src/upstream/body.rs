@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tollgate_policy::Body;
-use tollgate_policy::body::BodyError;
+use tollgate_policy::body::{BodyError, BodyRefused};
 
 use crate::fault::Fault;
 
@@ -41,6 +41,8 @@ enum Failed {
     Idle,
     #[error("the client's body broke off or is malformed")]
     Broken,
+    #[error("{0}")]
+    Refused(BodyRefused),
 }
 
 impl Upload {
@@ -81,6 +83,7 @@ impl Upload {
                 StatusCode::BAD_REQUEST,
                 "the request's body broke off or is not framed as HTTP demands",
             ),
+            Failed::Refused(refused) => Fault::Refused(Box::new(refused.into_refusal())),
         })
     }
 }
@@ -115,7 +118,12 @@ impl Counted {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.idle = None;
             self.upload.is_awaited.set(false);
-            let frame = frame.map(|frame| frame.map_err(|_broken| self.fail(Failed::Broken)));
+            let frame = frame.map(|frame| {
+                frame.map_err(|error| {
+                    let refused = error.downcast_ref().copied().map(Failed::Refused);
+                    self.fail(refused.unwrap_or(Failed::Broken))
+                })
+            });
             if let Some(Ok(frame)) = &frame {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 let bytes = &self.upload.bytes;

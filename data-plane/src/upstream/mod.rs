@@ -41,6 +41,10 @@ pub use body::{OutgoingBody, Upload};
 use pool::{Connection, EndpointPool};
 pub use pool::{Pool, Turn};
 
+/// Marks a request whose host a policy has set: the endpoint's own does not take its place.
+#[derive(Clone, Copy, Debug)]
+pub struct HostIsSet;
+
 /// How far an upstream got with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
@@ -128,6 +132,7 @@ pub async fn send(
     let Dispatch { core, upstream, started, affinity } = *dispatch;
     let deadline = upstream.total_timeout.map(|total| started + total);
     let mut tried: SmallVec<[u16; 4]> = SmallVec::new();
+    let keeps_host = upstream.preserves_host || request.extensions().get::<HostIsSet>().is_some();
     core.pool.earn_retry(upstream);
     loop {
         *attempts = attempts.saturating_add(1);
@@ -138,7 +143,7 @@ pub async fn send(
         let is_lost = endpoint.protocol == Protocol::Http2;
         let copy = if may_retry && is_lost { Copy::of(&request) } else { None };
         let pool = core.pool.endpoint(endpoint);
-        if !upstream.preserves_host {
+        if !keeps_host {
             request.headers_mut().insert(header::HOST, pool.authority());
         }
         let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline };

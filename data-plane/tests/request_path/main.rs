@@ -17,6 +17,7 @@ mod jwt;
 mod policies;
 mod records;
 mod reload;
+mod reshaping;
 mod streaming;
 mod support;
 mod upstream;

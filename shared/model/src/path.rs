@@ -194,7 +194,7 @@ fn parse_segment(part: &str) -> Result<Segment, Rejected> {
 }
 
 /// What every path in a configuration must be: absolute, and in the one form that requests have
-/// when they are matched (see the data plane's `route::target`).
+/// when they are matched (see `tollgate_policy::target`).
 fn check_path(text: &str) -> Result<(), Rejected> {
     let refuse =
         |why: &str| Err(Rejected::new("invalid_path", format!("`{}` {why}", text.escape_debug())));

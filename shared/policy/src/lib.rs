@@ -17,8 +17,16 @@ pub mod jose;
 pub mod address;
 // Bodies: none, whole, streamed.
 pub mod body;
+// The path of a request in the one form it is matched and forwarded in.
+pub mod target;
+// Target and host of the request to the upstream, as policies change them.
+pub mod onward;
+// How a value is written into a text that has a syntax of its own.
+pub mod escape;
 // Texts with variables, such as `{path.id}`.
 pub mod template;
+// Another path made of a request's.
+pub mod path_edit;
 // The one limiter's arithmetic.
 pub mod limit;
 // The list: one line a policy.
@@ -35,6 +43,7 @@ pub mod set;
 pub use body::Body;
 pub use check::Checked;
 pub use claims::Claims;
+pub use onward::Onward;
 pub use policy::{Cx, End, Flow, Phase, Policy, Refusal, Scope};
 pub use resources::Resources;
 pub use set::Set;

@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::chain::Chain;
 use crate::claims::Claims;
 use crate::jose::KeySource;
+use crate::onward::Onward;
 use crate::ports::Ports;
 
 /// Where in a request's travel a policy runs. The order of the variants is the order of the chain.
@@ -202,6 +203,8 @@ pub struct Cx<'a> {
     pub identity: Option<Arc<Caller>>,
     /// What is proven of the caller beside that; set by a policy of [`Phase::Authn`].
     pub claims: Option<Arc<Claims>>,
+    /// Target and host of the request to the upstream.
+    pub onward: Onward,
     /// The world.
     pub ports: &'a dyn Ports,
 }

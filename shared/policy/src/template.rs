@@ -10,6 +10,7 @@ use tollgate_model::parse::Rejected;
 use tollgate_model::{FromText, Kind, Name, ResourceId};
 
 use crate::body::Body;
+use crate::escape::{Escape, decode, decode_query, push_component};
 use crate::policy::{Cx, Scope};
 
 /// A parsed text.
@@ -124,6 +125,94 @@ impl Template {
                 Piece::Text(_) | Piece::Variable(_) => None,
             })
             .collect()
+    }
+
+    /// A text without variables.
+    #[must_use]
+    pub fn constant(text: String) -> Self {
+        Self { pieces: if text.is_empty() { Vec::new() } else { vec![Piece::Text(text)] } }
+    }
+
+    /// One text of several, in order.
+    #[must_use]
+    pub fn concatenated(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for piece in parts.into_iter().flat_map(|part| part.pieces) {
+            match (pieces.last_mut(), piece) {
+                (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
+                (_, piece) => pieces.push(piece),
+            }
+        }
+        Self { pieces }
+    }
+
+    /// The same with what is not variable escaped.
+    #[must_use]
+    pub fn with_text_escaped(mut self, escape: Escape) -> Self {
+        for piece in &mut self.pieces {
+            if let Piece::Text(text) = piece {
+                let mut escaped = String::with_capacity(text.len());
+                escape.push(&mut escaped, text);
+                *text = escaped;
+            }
+        }
+        self
+    }
+
+    /// What stands before the first variable.
+    #[must_use]
+    pub fn leading_text(&self) -> &str {
+        match self.pieces.first() {
+            Some(Piece::Text(text)) => text,
+            Some(Piece::Variable(_)) | None => "",
+        }
+    }
+
+    /// The text with the same value for every variable, to look at its shape.
+    #[must_use]
+    pub fn sample(&self, value: &str) -> String {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            Piece::Variable(_) => value,
+        });
+        pieces.collect()
+    }
+
+    /// The text for one request, with every value escaped for the syntax around it; none where it
+    /// is longer than `limit` bytes.
+    ///
+    /// What a variable takes of a URL is decoded first where it goes into one, so that nothing is
+    /// encoded twice.
+    #[must_use]
+    pub fn render_escaped(
+        &self,
+        cx: &Cx<'_>,
+        request: &Request<Body>,
+        escape: Escape,
+        limit: usize,
+    ) -> Option<String> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(literal) => text.push_str(literal),
+                Piece::Variable(variable) => {
+                    let value = variable.value(cx, request);
+                    match (escape, variable) {
+                        (Escape::Url, Variable::Path(_)) => {
+                            push_component(&mut text, &decode(&value));
+                        }
+                        (Escape::Url, Variable::Query(_)) => {
+                            push_component(&mut text, &decode_query(&value));
+                        }
+                        (escape, _) => escape.push(&mut text, &value),
+                    }
+                }
+            }
+            if text.len() > limit {
+                return None;
+            }
+        }
+        Some(text)
     }
 
     /// The text for one request. A variable that the request does not have is empty.

@@ -153,6 +153,12 @@ policies! {
     acl::Acl,
     rate_limit::RateLimit,
     headers::Headers,
+    decompress::Decompress,
+    compress::Compress,
+    query::Query,
+    rewrite::Rewrite,
+    redirect::Redirect,
+    respond::Respond,
 }
 
 // The state of a request grows with this, once a policy.

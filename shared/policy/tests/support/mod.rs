@@ -15,7 +15,7 @@ use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
 use tollgate_policy::ports::{
     Counters, Decision, FoundKeys, KeySets, Login, Ports, Proof, Proving, Take, Taken,
 };
-use tollgate_policy::{Body, Claims, Cx, Flow, Refusal, Scope};
+use tollgate_policy::{Body, Claims, Cx, Flow, Onward, Refusal, Scope};
 
 /// A moment in 2023, in microseconds since 1970-01-01.
 pub(crate) const NOW: u64 = 1_700_000_000_000_000;
@@ -111,6 +111,7 @@ impl World {
             request_id: "request-1",
             identity: self.identity.clone(),
             claims: self.claims.clone(),
+            onward: Onward::default(),
             ports: self,
         }
     }
@@ -128,9 +129,11 @@ impl World {
         };
         chain.on_response(&mut carries, &mut cx, &mut response).await;
         let (identity, claims) = (cx.identity.take(), cx.claims.take());
+        let target = cx.onward.target(&request).to_owned();
+        let host = cx.onward.host().map(|host| host.to_str().unwrap().to_owned());
         let end = tollgate_policy::End { status: StatusCode::OK, is_complete: true };
         chain.on_end(carries, &end);
-        Met { response, claims, ..Met::new(identity, request) }
+        Met { response, claims, target, host, ..Met::new(identity, request) }
     }
 }
 
@@ -141,12 +144,23 @@ pub(crate) struct Met {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) identity: Option<Arc<Caller>>,
     pub(crate) claims: Option<Arc<Claims>>,
+    /// The target that goes upstream.
+    pub(crate) target: String,
+    /// The host that a policy gave the request to the upstream.
+    pub(crate) host: Option<String>,
 }
 
 impl Met {
     fn new(identity: Option<Arc<Caller>>, request: Request<Body>) -> Self {
-        let response = Response::new(Body::Empty);
-        Self { request, response, refusal: None, identity, claims: None }
+        Self {
+            request,
+            response: Response::new(Body::Empty),
+            refusal: None,
+            identity,
+            claims: None,
+            target: String::new(),
+            host: None,
+        }
     }
 
     /// A field of the request as it goes upstream.

@@ -66,9 +66,32 @@ struct Write {
     is_added: bool,
 }
 
-enum Value {
+/// The value of a field.
+pub(super) enum Value {
+    /// The same for every request.
     Constant(HeaderValue),
+    /// A text with variables.
     Template(Template),
+}
+
+impl Value {
+    /// The value for one request; none where it cannot stand in a field.
+    pub(super) fn render(&self, cx: &Cx<'_>, request: &Request<Body>) -> Option<HeaderValue> {
+        match self {
+            Self::Constant(value) => Some(value.clone()),
+            Self::Template(template) => {
+                HeaderValue::from_bytes(template.render(cx, request).as_bytes()).ok()
+            }
+        }
+    }
+
+    /// The secrets that it names.
+    pub(super) fn references(&self, tenant: &Name) -> Vec<ResourceId> {
+        match self {
+            Self::Template(template) => template.references(tenant),
+            Self::Constant(_) => Vec::new(),
+        }
+    }
 }
 
 impl Policy for Headers {
@@ -90,12 +113,7 @@ impl Policy for Headers {
 
     fn references(&self, tenant: &Name) -> Vec<ResourceId> {
         let writes = self.request.write.iter().chain(&self.response.write);
-        writes
-            .flat_map(|write| match &write.value {
-                Value::Template(template) => template.references(tenant),
-                Value::Constant(_) => Vec::new(),
-            })
-            .collect()
+        writes.flat_map(|write| write.value.references(tenant)).collect()
     }
 
     fn on_request(
@@ -138,9 +156,7 @@ impl Compiled {
     fn render(&self, cx: &Cx<'_>, request: &Request<Body>) -> Box<[Option<HeaderValue>]> {
         let render = |write: &Write| match &write.value {
             Value::Constant(_) => None,
-            Value::Template(template) => {
-                HeaderValue::from_bytes(template.render(cx, request).as_bytes()).ok()
-            }
+            value @ Value::Template(_) => value.render(cx, request),
         };
         self.write.iter().map(render).collect()
     }
@@ -178,33 +194,48 @@ pub(crate) const RESERVED: [&str; 9] = [
 ];
 
 fn compile_edits(edits: Edits, at: &str, scope: Scope<'_>, issues: &mut Issues) -> Compiled {
-    let check_name = |name: &FieldName, place: String, issues: &mut Issues| {
-        if RESERVED.contains(&name.as_str()) {
-            issues.add(
-                place,
-                "reserved_header",
-                format!("`{}` belongs to the connection; it cannot be changed", name.as_str()),
-            );
-        }
-    };
     for (i, name) in edits.remove.iter().enumerate() {
-        check_name(name, format!("{at}/remove/{i}"), issues);
+        check_name(name, || format!("{at}/remove/{i}"), issues);
     }
     let mut write = Vec::new();
     for (field, entries, is_added) in [("set", edits.set, false), ("add", edits.add, true)] {
-        for (name, text) in entries {
-            let place = format!("{at}/{field}/{}", escape(name.as_str()));
-            check_name(&name, place.clone(), issues);
-            match compile_value(&text, scope) {
-                Ok(value) => write.push(Write { name: name.as_http().clone(), value, is_added }),
-                Err(rejected) => issues.add(place, rejected.code, rejected.problem),
-            }
-        }
+        let entries = compile_entries(entries, &format!("{at}/{field}"), scope, issues);
+        let writes = entries.into_iter().map(|(name, value)| Write { name, value, is_added });
+        write.extend(writes);
     }
     Compiled {
         remove: edits.remove.iter().map(|name| name.as_http().clone()).collect(),
         write: write.into(),
     }
+}
+
+fn check_name(name: &FieldName, place: impl Fn() -> String, issues: &mut Issues) {
+    if RESERVED.contains(&name.as_str()) {
+        issues.add(
+            place(),
+            "reserved_header",
+            format!("`{}` belongs to the connection; it cannot be changed", name.as_str()),
+        );
+    }
+}
+
+/// Fields with values that are texts with variables. Faults stand below `at`.
+pub(super) fn compile_entries(
+    entries: BTreeMap<FieldName, String>,
+    at: &str,
+    scope: Scope<'_>,
+    issues: &mut Issues,
+) -> Vec<(HeaderName, Value)> {
+    let mut compiled = Vec::new();
+    for (name, text) in entries {
+        let place = format!("{at}/{}", escape(name.as_str()));
+        check_name(&name, || place.clone(), issues);
+        match compile_value(&text, scope) {
+            Ok(value) => compiled.push((name.as_http().clone(), value)),
+            Err(rejected) => issues.add(place, rejected.code, rejected.problem),
+        }
+    }
+    compiled
 }
 
 fn compile_value(text: &str, scope: Scope<'_>) -> Result<Value, tollgate_model::parse::Rejected> {

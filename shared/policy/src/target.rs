@@ -175,7 +175,8 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 /// The value of a hexadecimal digit.
-pub(super) fn hex_digit(byte: Option<u8>) -> Option<u8> {
+#[must_use]
+pub fn hex_digit(byte: Option<u8>) -> Option<u8> {
     match byte? {
         digit @ b'0'..=b'9' => Some(digit - b'0'),
         digit @ b'a'..=b'f' => Some(digit - b'a' + 10),
