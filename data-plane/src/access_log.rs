@@ -63,6 +63,9 @@ pub struct Line<'a> {
     /// With what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<&'a str>,
+    /// What the cache did: `hit`, `collapsed`, `stale`, `revalidated`, `miss`, `bypass`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<&'static str>,
     /// Of the request's body.
     pub request_bytes: u64,
     /// Of the response's body.
@@ -337,6 +340,7 @@ mod tests {
             route: None,
             application: None,
             credential: None,
+            cache: None,
             request_bytes: 0,
             response_bytes: 2,
             duration_us: 5,

@@ -11,6 +11,7 @@ use crate::plan::{Plan, Slot};
 use crate::route::{EncodedSlash, Found, MatchInput, Target};
 
 /// A request that has found its route.
+#[derive(Clone)]
 pub struct Arrival {
     /// The route's place in the plan.
     pub slot: Slot,
@@ -23,6 +24,7 @@ pub struct Arrival {
 }
 
 /// What goes upstream as the target.
+#[derive(Clone)]
 pub enum Below {
     /// What the client sent.
     Same,
@@ -36,7 +38,7 @@ pub enum Below {
 }
 
 /// Parameters of a path, by name.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Captured(SmallVec<[(Box<str>, Box<str>); 0]>);
 
 impl Parameters for Captured {

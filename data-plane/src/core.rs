@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::{ArcSwap, Cache};
 use tollgate_policy::jose::Remembered;
-use tollgate_policy::ports::Counters;
+use tollgate_policy::ports::{Cache as ResponseCache, Counters};
 
 use crate::access_log::AccessLog;
 use crate::connection::Connections;
@@ -30,6 +30,8 @@ pub struct Shared {
     pub key_sets: NodeKeySets,
     /// Where passwords are checked.
     pub passwords: Passwords,
+    /// Responses that are kept; none where the node has no memory for them.
+    pub cache: Option<Arc<dyn ResponseCache>>,
     /// Open connections of each request thread, so that they can be dealt out evenly.
     pub loads: Box<[AtomicUsize]>,
 }
@@ -57,6 +59,8 @@ pub struct Core {
     /// Which passwords were right and which wrong.
     pub password_memory: RefCell<Memory>,
     plan: RefCell<Cached>,
+    /// Requests under way for the cache's sake alone.
+    pub refreshes: Cell<usize>,
     /// A moment that is at most one sweep old, for ages that need no more.
     pub coarse_now: Cell<tokio::time::Instant>,
 }
@@ -105,6 +109,7 @@ impl Core {
             remembered: Remembered::new(rand::random()),
             password_memory: RefCell::default(),
             plan: RefCell::new(Cached { source, pinned }),
+            refreshes: Cell::new(0),
             coarse_now: Cell::new(tokio::time::Instant::now()),
         }
     }

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use tollgate_policy::Body;
 use tollgate_policy::chain::Carries;
 use tollgate_policy::policy::{Cx, Flow};
+use tollgate_policy::stored::Caching;
 
 use crate::arrival::{self, Arrival};
 use crate::core::{Core, Pinned};
@@ -18,6 +19,7 @@ use crate::peer::Peer;
 use crate::plan::{RouteEntry, Target};
 use crate::ports::RequestPorts;
 use crate::record::Record;
+use crate::refresh::{self, Refresh};
 use crate::response;
 
 /// One request's whole travel. Each step is a function or a module.
@@ -95,14 +97,7 @@ impl Call<'_> {
     ) -> (Response<Inner>, Option<Rest>) {
         let (plan, peer) = (record.plan.clone(), Rc::clone(record.peer()));
         let (client, request_id) = (record.client.clone(), record.request_id.clone());
-        let ports = RequestPorts {
-            plan: &plan,
-            counters: &*self.core.shared.counters,
-            key_sets: &self.core.shared.key_sets,
-            remembered: &self.core.remembered,
-            passwords: &self.core.shared.passwords,
-            password_memory: &self.core.password_memory,
-        };
+        let ports = RequestPorts::of(self.core, &plan);
         let mut cx = Cx {
             now_unix_micros: record.started_unix_micros,
             client: client.as_ref().unwrap_or(&peer.client),
@@ -112,6 +107,7 @@ impl Call<'_> {
             identity: None,
             claims: None,
             onward: forward::onward(self.entry, self.arrival),
+            cache: Caching::default(),
             ports: &ports,
         };
         let flow = self.entry.chain.on_request(&mut cx, &mut request, carries).await;
@@ -119,17 +115,26 @@ impl Call<'_> {
         let (response, rest) = match flow {
             Flow::Next(()) => {
                 forward::aim(&mut request, std::mem::take(&mut cx.onward));
+                cx.cache.sent = cx.cache.is_sent_wanted.then(|| request.headers().clone());
                 let sent =
                     forward::forward(self.core, self.entry, self.arrival, request, record).await;
                 self.answer(sent, record)
             }
-            Flow::Answer(response) => (response.map(Inner::Body), None),
+            Flow::Answer(response) => {
+                if let Some(lead) = cx.cache.refresh.take() {
+                    let (arrival, record) = (self.arrival.clone(), record.for_refresh());
+                    let (identity, claims) = (cx.identity.clone(), cx.claims.clone());
+                    refresh::start(Refresh { arrival, request, record, lead, identity, claims });
+                }
+                (response.map(Inner::Body), None)
+            }
             Flow::Refuse(refusal) => {
                 (answer_fault(Fault::Refused(refusal), record, self.is_grpc), None)
             }
         };
         let mut response = response.map(Inner::into_body);
         self.entry.chain.on_response(carries, &mut cx, &mut response).await;
+        record.cache = cx.cache.outcome;
         (response.map(Inner::Body), rest)
     }
 

@@ -25,6 +25,8 @@ pub mod framing;
 pub mod peer;
 // One request from head to last byte. Read this first.
 pub mod exchange;
+// A request that is sent for the cache's sake, without a client.
+pub mod refresh;
 // What of a request decides its route.
 pub mod arrival;
 // Which route a request belongs to.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use dashmap::DashMap;
 use http::StatusCode;
 use tollgate_policy::policy::RouteFacts;
+use tollgate_policy::stored::Outcome as CacheOutcome;
 
+use crate::ports::cache::Filling;
 use crate::ports::counters::Health;
 
 /// The most APIs that have series of their own on a core; the others share `_other`.
@@ -74,6 +76,8 @@ pub struct CoreMetrics {
     pub upstream_retries: Counter,
     /// Endpoints left out for calls that failed.
     pub upstream_ejections: Counter,
+    /// What caches did, in the order of [`CacheOutcome::ALL`].
+    pub cache_outcomes: [Counter; CacheOutcome::ALL.len()],
     /// Exchanges that ended.
     pub requests: Counter,
 }
@@ -113,6 +117,14 @@ impl CoreMetrics {
         }
         let counters = known.entry(number).or_insert_with(|| self.register(number, facts));
         counters.count(outcome);
+    }
+
+    /// Counts what a cache did.
+    pub fn count_cache(&self, outcome: CacheOutcome) {
+        let index = CacheOutcome::ALL.iter().position(|known| *known == outcome);
+        if let Some(counter) = index.and_then(|index| self.cache_outcomes.get(index)) {
+            counter.add(1);
+        }
     }
 
     /// Lets the series of APIs go that are not there any more, so that others have room.
@@ -213,6 +225,8 @@ pub struct NodeFacts {
     pub dropped_log_lines: u64,
     /// How the counters are.
     pub counters: Health,
+    /// How full the cache is.
+    pub cache: Filling,
     /// The numbers of the APIs that are there; none: all that were ever called.
     pub live_apis: Option<HashSet<u32>>,
 }
@@ -270,6 +284,7 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     }
     header(&mut text, "tollgate_connections_open", "gauge", "Connections that are open now.");
     line(&mut text, "tollgate_connections_open", "", open_connections(cores));
+    render_cache(&mut text, cores, node.cache);
     if let Some(live) = &node.live_apis {
         cores.iter().for_each(|core| core.keep_apis(live));
     }
@@ -319,6 +334,31 @@ fn render_node(text: &mut String, node: &NodeFacts) {
             "counter",
             "Decisions left to a limit's on_failure.",
             counters.fallbacks,
+        ),
+    ];
+    for (name, kind, help, value) in rows {
+        header(text, name, kind, help);
+        line(text, name, "", value);
+    }
+}
+
+fn render_cache(text: &mut String, cores: &[Arc<CoreMetrics>], cache: Filling) {
+    const REQUESTS: &str = "tollgate_cache_requests_total";
+    header(text, REQUESTS, "counter", "Requests that met a cache, by what it did.");
+    for (index, outcome) in CacheOutcome::ALL.iter().enumerate() {
+        let counters = cores.iter().filter_map(|core| core.cache_outcomes.get(index));
+        let labels = format!("outcome=\"{}\"", outcome.name());
+        line(text, REQUESTS, &labels, counters.map(Counter::get).sum::<u64>());
+    }
+    let rows = [
+        ("tollgate_cache_bytes", "gauge", "Memory that stored responses take.", cache.bytes),
+        ("tollgate_cache_entries", "gauge", "Targets of stored responses.", cache.entries),
+        ("tollgate_cache_stored_total", "counter", "Responses that were stored.", cache.stored),
+        (
+            "tollgate_cache_evictions_total",
+            "counter",
+            "Targets whose stored responses went for want of room.",
+            cache.evictions,
         ),
     ];
     for (name, kind, help, value) in rows {

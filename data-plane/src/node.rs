@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
-use tollgate_policy::ports::Counters;
+use tollgate_policy::ports::{Cache, Counters};
 
 use crate::access_log::{self, AccessLog, Destination, Sink};
 use crate::admin::{self, StatusServer};
@@ -19,6 +19,7 @@ use crate::core::Shared;
 use crate::listener::{Command, ListenError, Listeners};
 use crate::metrics::{self, CoreMetrics};
 use crate::plan::{Configurator, Plan};
+use crate::ports::cache::MemoryCache;
 use crate::ports::counters::{AddressError, NodeCounters};
 use crate::ports::key_sets::NodeKeySets;
 use crate::ports::passwords::Passwords;
@@ -113,8 +114,15 @@ impl Node {
             }
             None => NodeCounters::in_memory(),
         };
-        let render =
-            metrics_source(&metrics, &counters, sync.readiness(), sink.clone(), Arc::clone(&plan));
+        let cache = MemoryCache::with_room(settings.cache_memory).map(Arc::new);
+        let facts = FactsSource {
+            counters: counters.clone(),
+            cache: cache.clone(),
+            readiness: sync.readiness(),
+            sink: sink.clone(),
+            plan: Arc::clone(&plan),
+        };
+        let render = metrics_source(&metrics, facts);
         let address_of_status = settings.status;
         let status = admin::start(address_of_status, &sync, render, control)
             .map_err(|source| StartError::Status { address: address_of_status, source })?;
@@ -125,6 +133,7 @@ impl Node {
             counters: shared_counters,
             key_sets,
             passwords: Passwords::default(),
+            cache: cache.map(|cache| -> Arc<dyn Cache> { cache }),
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -240,25 +249,29 @@ fn open_log(setting: &AccessLogSetting) -> Result<LogParts, StartError> {
     Ok((Some(sink), Some(writer)))
 }
 
-fn metrics_source(
-    cores: &[Arc<CoreMetrics>],
-    counters: &NodeCounters,
+/// Where the facts about a node come from.
+struct FactsSource {
+    counters: NodeCounters,
+    cache: Option<Arc<MemoryCache>>,
     readiness: Arc<sync::Readiness>,
     sink: Option<Sink>,
     plan: Arc<ArcSwap<Plan>>,
-) -> admin::MetricsSource {
-    let (cores, counters) = (cores.to_vec(), counters.clone());
+}
+
+fn metrics_source(cores: &[Arc<CoreMetrics>], facts: FactsSource) -> admin::MetricsSource {
+    let cores = cores.to_vec();
     let started = Instant::now();
     Arc::new(move || {
         let node = metrics::NodeFacts {
             uptime: started.elapsed(),
             resident_bytes: resident_bytes(),
-            revision: readiness.revision(),
-            is_connected: readiness.is_connected(),
-            is_disk_failing: readiness.is_disk_failing(),
-            dropped_log_lines: sink.as_ref().map_or(0, Sink::dropped_lines),
-            counters: counters.health(),
-            live_apis: Some(plan.load().api_numbers().collect()),
+            revision: facts.readiness.revision(),
+            is_connected: facts.readiness.is_connected(),
+            is_disk_failing: facts.readiness.is_disk_failing(),
+            dropped_log_lines: facts.sink.as_ref().map_or(0, Sink::dropped_lines),
+            counters: facts.counters.health(),
+            cache: facts.cache.as_ref().map(|cache| cache.filling()).unwrap_or_default(),
+            live_apis: Some(facts.plan.load().api_numbers().collect()),
         };
         metrics::render(&cores, &node)
     })

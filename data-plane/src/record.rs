@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use tollgate_policy::policy::{Caller, Client};
+use tollgate_policy::stored::Outcome as CacheOutcome;
 
 use crate::access_log::{Line, Time};
 use crate::clock;
@@ -37,6 +38,8 @@ pub struct Record {
     pub client: Option<Client>,
     /// Who calls.
     pub caller: Option<Arc<Caller>>,
+    /// What a cache did for it.
+    pub cache: Option<CacheOutcome>,
     /// Why, where it was not the upstream's answer.
     pub fault: Option<(&'static str, Side)>,
     /// How far the request's body has come, where it has one that went upstream.
@@ -89,6 +92,7 @@ impl Record {
             slot: None,
             client: None,
             caller: None,
+            cache: None,
             fault: None,
             upload: None,
             response_bytes: 0,
@@ -97,6 +101,33 @@ impl Record {
             asks_websocket: tunnel::asks(request),
             switched: None,
             logged,
+        }
+    }
+
+    /// The record of a request that is sent for the cache's sake alone. Nobody reads it.
+    #[must_use]
+    pub fn for_refresh(&self) -> Self {
+        Self {
+            core: Rc::clone(&self.core),
+            peer: Rc::clone(&self.peer),
+            started_unix_micros: self.started_unix_micros,
+            started: self.started,
+            request_id: self.request_id.clone(),
+            method: self.method.clone(),
+            version: self.version,
+            plan: self.plan.clone(),
+            slot: self.slot,
+            client: self.client.clone(),
+            caller: self.caller.clone(),
+            cache: None,
+            fault: None,
+            upload: None,
+            response_bytes: 0,
+            upstream: None,
+            attempts: 0,
+            asks_websocket: false,
+            switched: None,
+            logged: None,
         }
     }
 
@@ -153,6 +184,9 @@ impl Record {
         };
         let facts = entry.map(|entry| (entry.api_number, &entry.facts));
         self.core.metrics.count(&self.core.known_apis, facts, outcome);
+        if let Some(cache) = self.cache {
+            self.core.metrics.count_cache(cache);
+        }
         let Some(logged) = &self.logged else { return };
         let (odd_host, odd_agent) = (odd(logged.host.as_ref()), odd(logged.user_agent.as_ref()));
         self.core.access_log.write(&Line {
@@ -171,6 +205,7 @@ impl Record {
             route: entry.and_then(|entry| entry.facts.route.as_ref()).map(|route| route.as_str()),
             application: self.caller.as_ref().map(|caller| caller.application.as_str()),
             credential: self.caller.as_ref().map(|caller| caller.credential.as_str()),
+            cache: self.cache.map(CacheOutcome::name),
             request_bytes: outcome.request_bytes,
             response_bytes: outcome.response_bytes,
             duration_us: outcome.duration_micros,

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tollgate_control_plane::identity::First;
 use tollgate_control_plane::{ControlPlane, Settings as ControlSettings};
 use tollgate_data_plane::settings::{
-    AccessLog, ControlPlane as ControlPlaneAddress, redis_timeout, redis_url,
+    AccessLog, ControlPlane as ControlPlaneAddress, cache_memory, redis_timeout, redis_url,
 };
 use tollgate_data_plane::sync::Readiness;
 use tollgate_data_plane::{Node, Settings as NodeSettings};
 use tollgate_model::secret::SecretText;
-use tollgate_model::units::Span;
+use tollgate_model::units::{Size, Span};
 use tollgate_model::{FromText, Name};
 
 use super::{DONE, Logging, control_runtime, signal};
@@ -72,6 +72,9 @@ pub(crate) struct Arguments {
     /// How long a call waits for Redis at most, from 1ms to 1s
     #[arg(long, env = "TOLLGATE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "4ms", value_parser = redis_timeout)]
     redis_timeout: Duration,
+    /// How much memory stored responses take at most, such as 256MiB; 0B: nothing is stored
+    #[arg(long, env = "TOLLGATE_CACHE_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = cache_memory)]
+    cache_memory: Size,
     /// How long calls may go on once the process is told to stop, such as 30s
     #[arg(long, env = "TOLLGATE_DRAIN_TIME", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     drain_time: Duration,
@@ -172,6 +175,7 @@ async fn node_settings(
         access_log: arguments.access_log.clone(),
         redis: arguments.redis.clone(),
         redis_timeout: arguments.redis_timeout,
+        cache_memory: arguments.cache_memory,
         // Beside the control plane's files, as on a machine of its own.
         data: arguments.data.join("node"),
         control_plane: vec![ControlPlaneAddress { host: host.to_string(), port: grpc.port() }],

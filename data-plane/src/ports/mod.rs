@@ -3,6 +3,8 @@
 // Counters of limits: in memory, or shared through Redis.
 pub mod counters;
 
+// Responses in memory.
+pub mod cache;
 // Key sets behind URLs: fetched, held, renewed.
 pub mod key_sets;
 // Passwords checked on a thread of their own, and remembered.

@@ -7,9 +7,10 @@ use tollgate_model::Name;
 use tollgate_model::secret::SecretText;
 use tollgate_policy::jose::Remembered;
 use tollgate_policy::policy::Caller;
-use tollgate_policy::ports::{Counters, KeySets, Login, Ports, Proving};
+use tollgate_policy::ports::{Cache, Counters, KeySets, Login, Ports, Proving};
 
 use super::passwords::{Memory, Passwords};
+use crate::core::Core;
 use crate::plan::Plan;
 
 /// One plan, what the node has, and what the thread remembers.
@@ -26,6 +27,25 @@ pub struct RequestPorts<'a> {
     pub passwords: &'a Passwords,
     /// What this thread knows of passwords.
     pub password_memory: &'a RefCell<Memory>,
+    /// Responses that are kept.
+    pub cache: Option<&'a Arc<dyn Cache>>,
+}
+
+impl<'a> RequestPorts<'a> {
+    /// The world of a core, for a request that a plan serves.
+    #[must_use]
+    pub fn of(core: &'a Core, plan: &'a Plan) -> Self {
+        let shared = &core.shared;
+        Self {
+            plan,
+            counters: &*shared.counters,
+            key_sets: &shared.key_sets,
+            remembered: &core.remembered,
+            passwords: &shared.passwords,
+            password_memory: &core.password_memory,
+            cache: shared.cache.as_ref(),
+        }
+    }
 }
 
 impl Ports for RequestPorts<'_> {
@@ -55,5 +75,9 @@ impl Ports for RequestPorts<'_> {
 
     fn remembered(&self) -> &Remembered {
         self.remembered
+    }
+
+    fn cache(&self) -> Option<&Arc<dyn Cache>> {
+        self.cache
     }
 }

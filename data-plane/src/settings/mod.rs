@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tollgate_model::secret::SecretText;
-use tollgate_model::units::Span;
+use tollgate_model::units::{Size, Span};
 use tollgate_model::{FromText, Name};
 
 pub use control_plane::ControlPlane;
@@ -28,6 +28,7 @@ mod key;
 /// With the timer's granularity of a millisecond, no call is held up by more than five.
 const DEFAULT_REDIS_TIMEOUT: Duration = Duration::from_millis(4);
 const REDIS_TIMEOUTS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+const DEFAULT_CACHE_MEMORY: Size = Size::from_kib(256 * 1024);
 const DEFAULT_DRAIN_TIME: Duration = Duration::from_secs(30);
 const DEFAULT_DATA: &str = "./tollgate-data";
 
@@ -57,6 +58,9 @@ pub struct Settings {
     /// How long a call waits for Redis at most, from 1ms to 1s; a limit then does as its `on_failure` says
     #[arg(long, env = "TOLLGATE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "4ms", value_parser = redis_timeout)]
     pub redis_timeout: Duration,
+    /// How much memory stored responses take at most, such as 256MiB; 0B: nothing is stored
+    #[arg(long, env = "TOLLGATE_CACHE_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = cache_memory)]
+    pub cache_memory: Size,
     /// The data folder
     #[arg(long, env = "TOLLGATE_DATA", value_name = "FOLDER", default_value = DEFAULT_DATA)]
     pub data: PathBuf,
@@ -150,6 +154,7 @@ impl Default for Settings {
             access_log: AccessLog::Stdout,
             redis: None,
             redis_timeout: DEFAULT_REDIS_TIMEOUT,
+            cache_memory: DEFAULT_CACHE_MEMORY,
             data: PathBuf::from(DEFAULT_DATA),
             control_plane: Vec::new(),
             join: None,
@@ -190,6 +195,15 @@ fn name(text: &str) -> Result<Name, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     Span::from_text(text).map(Span::get).map_err(|rejected| rejected.problem)
+}
+
+/// Reads how much memory stored responses may take.
+///
+/// # Errors
+///
+/// What it should be, where it is no size.
+pub fn cache_memory(text: &str) -> Result<Size, String> {
+    Size::from_text(text).map_err(|rejected| rejected.problem)
 }
 
 /// Reads a bound on each wait for Redis.
@@ -279,6 +293,7 @@ mod tests {
             "--access-log=/var/log/calls",
             "--redis=rediss://u:p@h:6380",
             "--redis-timeout=20ms",
+            "--cache-memory=64MiB",
             "--data=/d",
             "--control-plane=https://a,https://[::1]:9",
             "--join",
@@ -293,6 +308,7 @@ mod tests {
         assert_eq!(settings.access_log, AccessLog::File("/var/log/calls".into()));
         assert_eq!(settings.redis.as_ref().unwrap().expose(), "rediss://u:p@h:6380");
         assert_eq!(settings.redis_timeout, Duration::from_millis(20));
+        assert_eq!(settings.cache_memory.bytes(), 64 << 20);
         let planes: Vec<String> = settings.control_plane.iter().map(ToString::to_string).collect();
         assert_eq!(planes, ["https://a:9081", "https://[::1]:9"]);
         assert_eq!(settings.join.as_ref().unwrap().expose(), token);
@@ -341,6 +357,7 @@ mod tests {
         assert!(
             parse(&["--redis-timeout=0ms"]).is_err() && parse(&["--redis-timeout=2s"]).is_err()
         );
+        assert!(parse(&["--cache-memory=64"]).is_err() && parse(&["--cache-memory=-1B"]).is_err());
         assert!(parse(&["--gateway=Not A Name"]).is_err() && parse(&["--workers=0"]).is_err());
     }
 

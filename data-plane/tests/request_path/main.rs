@@ -9,6 +9,7 @@
     reason = "a test stops where something is off"
 )]
 
+mod cache;
 mod endpoints;
 mod hostile;
 mod http;

@@ -182,6 +182,19 @@ async fn a_refused_handshake_is_an_answer_like_any_other() {
 }
 
 #[tokio::test]
+async fn no_websocket_waits_for_another_one_where_answers_are_cached() {
+    let upstream = Switching::start("").await;
+    let policies = "policies: [{cache: {}}, {compress: {}}]";
+    let node = TestNode::with(&published(upstream.address(), "", policies));
+    let (mut first, mut far_first, _) = switched(&node, &upstream).await;
+    let (mut second, mut far_second, _) = switched(&node, &upstream).await;
+    first.send("one").await;
+    second.send("two").await;
+    expect(&mut far_first, b"one").await;
+    expect(&mut far_second, b"two").await;
+}
+
+#[tokio::test]
 async fn a_node_that_drains_waits_for_its_websockets() {
     let upstream = Switching::start("").await;
     let node = TestNode::with(&plainly(upstream.address()));

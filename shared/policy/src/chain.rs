@@ -81,7 +81,31 @@ impl Chain {
         request: &mut Request<Body>,
         carries: &mut Carries,
     ) -> Flow<()> {
-        let (mut own_next, mut callers_next) = (0, 0);
+        self.run(cx, request, carries, (0, 0)).await
+    }
+
+    /// The request half from the cache on, for a request that has met what comes before it.
+    pub async fn on_refresh(
+        &self,
+        cx: &mut Cx<'_>,
+        request: &mut Request<Body>,
+        carries: &mut Carries,
+    ) -> Flow<()> {
+        let before_cache = |chain: &Self| {
+            chain.policies.iter().take_while(|policy| policy.phase() < Phase::Cache).count()
+        };
+        let callers = cx.identity.as_ref().and_then(|caller| caller.chain.as_deref());
+        let from = (before_cache(self), callers.map_or(0, before_cache));
+        self.run(cx, request, carries, from).await
+    }
+
+    async fn run(
+        &self,
+        cx: &mut Cx<'_>,
+        request: &mut Request<Body>,
+        carries: &mut Carries,
+        (mut own_next, mut callers_next): (usize, usize),
+    ) -> Flow<()> {
         loop {
             if carries.callers.is_none() {
                 carries.callers = cx.identity.as_ref().and_then(|caller| caller.chain.clone());
@@ -146,4 +170,10 @@ impl Chain {
 #[must_use]
 pub fn runs_after_authentication(phase: Phase) -> bool {
     phase > Phase::Authn
+}
+
+/// Whether policies of this phase run after the cache: what it stores has been through them.
+#[must_use]
+pub fn runs_after_caching(phase: Phase) -> bool {
+    phase > Phase::Cache
 }

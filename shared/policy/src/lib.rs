@@ -23,6 +23,8 @@ pub mod target;
 pub mod onward;
 // How a value is written into a text that has a syntax of its own.
 pub mod escape;
+// Responses as a cache keeps them.
+pub mod stored;
 // Texts with variables, such as `{path.id}`.
 pub mod template;
 // Another path made of a request's.

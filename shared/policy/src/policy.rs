@@ -16,6 +16,7 @@ use crate::claims::Claims;
 use crate::jose::KeySource;
 use crate::onward::Onward;
 use crate::ports::Ports;
+use crate::stored::Caching;
 
 /// Where in a request's travel a policy runs. The order of the variants is the order of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,6 +206,8 @@ pub struct Cx<'a> {
     pub claims: Option<Arc<Claims>>,
     /// Target and host of the request to the upstream.
     pub onward: Onward,
+    /// What the cache did, and what it asks for.
+    pub cache: Caching,
     /// The world.
     pub ports: &'a dyn Ports,
 }

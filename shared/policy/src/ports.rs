@@ -11,6 +11,7 @@ use tollgate_model::secret::SecretText;
 use crate::jose::{Generation, KeySet, KeySource, Remembered};
 use crate::limit::Definition;
 use crate::policy::Caller;
+use crate::stored::{Digest, Key, Lead, Stored, Variants};
 
 /// Everything that a policy may reach.
 pub trait Ports {
@@ -37,6 +38,11 @@ pub trait Ports {
 
     /// Tokens that this request thread has verified.
     fn remembered(&self) -> &Remembered;
+
+    /// Responses that are kept; none where the node keeps none.
+    fn cache(&self) -> Option<&Arc<dyn Cache>> {
+        None
+    }
 }
 
 /// Sets of keys behind URLs, kept and renewed off the path of requests.
@@ -85,6 +91,37 @@ pub enum Proof {
     Wrong,
     /// It was not worked out: too many others wait.
     Unavailable,
+}
+
+/// Responses that are kept, by all request threads of a node.
+pub trait Cache: Send + Sync {
+    /// What is stored under a key.
+    fn lookup(&self, key: &Key) -> Option<Arc<Variants>>;
+
+    /// Stores a response, unless its target was invalidated after it was asked for.
+    fn store(&self, key: &Key, response: Stored);
+
+    /// Lets everything of a target go, for whomever it is kept.
+    fn invalidate(&self, target: &Digest);
+
+    /// Who fetches what a key lacks. A wait lasts for `limit` at most.
+    fn turn(&self, key: &Key, limit: Duration) -> Turn;
+
+    /// What a key answers cannot be stored: for a while nobody waits for it.
+    fn pass(&self, key: &Key);
+
+    /// Microseconds since 1970-01-01.
+    fn now_unix_micros(&self) -> u64;
+}
+
+/// Whose turn it is to ask the origin.
+pub enum Turn {
+    /// The caller's; the others wait until the lead is dropped.
+    Lead(Lead),
+    /// Another's. True once that one is done, false where it takes too long.
+    Wait(Pin<Box<dyn Future<Output = bool>>>),
+    /// Everybody's: there is nothing to wait for.
+    Alone,
 }
 
 /// Counters of limits, of this node or of the whole cluster.

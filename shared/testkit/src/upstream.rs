@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `status=N` | answers with this status |
 //! | `set=NAME:VALUE` | answers with this field; may stand several times |
+//! | `etag=TEXT` | answers with this entity tag, and with 304 to who has it |
 //! | `delay_ms=N` | waits before the answer's head |
 //! | `hang` | never answers |
 //! | `abort` | reads the request and closes without an answer |
@@ -316,6 +317,17 @@ impl Connection {
         if script.has("abort") {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
+        let tag =
+            script.text("etag").and_then(|tag| HeaderValue::try_from(format!("\"{tag}\"")).ok());
+        if let Some(tag) = &tag
+            && head.headers.get(http::header::IF_NONE_MATCH) == Some(tag)
+        {
+            let body = http_body_util::Empty::new().map_err(|never| match never {});
+            let mut response = script.dress(Response::new(body.boxed_unsync()));
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().insert(http::header::ETAG, tag.clone());
+            return Ok(response);
+        }
         let told = json!({
             "server": &*self.name,
             "connection": self.number,
@@ -336,6 +348,9 @@ impl Connection {
         let mut response = Response::new(body.boxed_unsync());
         if let Ok(name) = HeaderValue::from_str(&self.name) {
             response.headers_mut().insert("x-server", name);
+        }
+        if let Some(tag) = tag {
+            response.headers_mut().insert(http::header::ETAG, tag);
         }
         Ok(script.dress(response))
     }
@@ -366,8 +381,12 @@ impl Script {
         self.0.iter().any(|(known, _)| known == name)
     }
 
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     fn number(&self, name: &str) -> Option<u64> {
-        self.0.iter().find(|(known, _)| known == name)?.1.parse().ok()
+        self.text(name)?.parse().ok()
     }
 
     fn dress(&self, mut response: Answer) -> Answer {

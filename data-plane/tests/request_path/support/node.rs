@@ -15,6 +15,7 @@ use tollgate_data_plane::core::Shared;
 use tollgate_data_plane::listener::Listeners;
 use tollgate_data_plane::metrics::{self, CoreMetrics, NodeFacts};
 use tollgate_data_plane::plan::{Configurator, Update};
+use tollgate_data_plane::ports::cache::MemoryCache;
 use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_data_plane::ports::key_sets::NodeKeySets;
 use tollgate_data_plane::ports::passwords::Passwords;
@@ -22,6 +23,7 @@ use tollgate_data_plane::thread;
 use tollgate_data_plane::upstream::health::Checks;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::password::PasswordHash;
+use tollgate_model::units::Size;
 use tollgate_model::{Name, file};
 use tollgate_proto::v1;
 
@@ -38,6 +40,7 @@ pub(crate) struct TestNode {
     pub(crate) configurator: Configurator,
     pub(crate) revision: u64,
     metrics: Vec<Arc<CoreMetrics>>,
+    cache: Arc<MemoryCache>,
     threads: Vec<JoinHandle<()>>,
     /// Asks endpoints how they are.
     checks: Option<JoinHandle<()>>,
@@ -67,11 +70,13 @@ impl TestNode {
         configurator.set_credential_key(CREDENTIAL_KEY);
         let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());
         configurator.set_key_sets(key_sets.clone());
+        let cache = Arc::new(MemoryCache::with_room(Size::from_kib(64 * 1024)).unwrap());
         let shared = Arc::new(Shared {
             plan: configurator.plan(),
             counters: Arc::new(NodeCounters::in_memory()),
             key_sets,
             passwords: Passwords::default(),
+            cache: Some(cache.clone()),
             loads: (0..THREADS).map(|_| AtomicUsize::new(0)).collect(),
         });
         let metrics: Vec<Arc<CoreMetrics>> = (0..THREADS).map(|_| Arc::default()).collect();
@@ -97,6 +102,7 @@ impl TestNode {
             configurator,
             revision: 0,
             metrics,
+            cache,
             threads,
             checks: Some(checks),
             sink: Some(sink),
@@ -169,7 +175,10 @@ impl TestNode {
     /// What it counted, in the text format.
     pub(crate) fn metrics_text(&self) -> String {
         let live_apis = Some(self.configurator.plan().load().api_numbers().collect());
-        metrics::render(&self.metrics, &NodeFacts { live_apis, ..NodeFacts::default() })
+        metrics::render(
+            &self.metrics,
+            &NodeFacts { live_apis, cache: self.cache.filling(), ..NodeFacts::default() },
+        )
     }
 
     /// One metric.

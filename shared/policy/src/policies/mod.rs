@@ -152,6 +152,7 @@ policies! {
     any_of::AnyOf,
     acl::Acl,
     rate_limit::RateLimit,
+    cache::Cache,
     headers::Headers,
     decompress::Decompress,
     compress::Compress,

@@ -13,8 +13,9 @@ use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
 use tollgate_policy::ports::{
-    Counters, Decision, FoundKeys, KeySets, Login, Ports, Proof, Proving, Take, Taken,
+    Cache, Counters, Decision, FoundKeys, KeySets, Login, Ports, Proof, Proving, Take, Taken,
 };
+use tollgate_policy::stored::Caching;
 use tollgate_policy::{Body, Claims, Cx, Flow, Onward, Refusal, Scope};
 
 /// A moment in 2023, in microseconds since 1970-01-01.
@@ -61,6 +62,7 @@ pub(crate) struct World {
     pub(crate) remembered: Remembered,
     pub(crate) counters: CountersDouble,
     pub(crate) passwords: PasswordsDouble,
+    pub(crate) cache: Option<Arc<dyn Cache>>,
 }
 
 impl Default for World {
@@ -83,6 +85,7 @@ impl Default for World {
             remembered: Remembered::new([3; 32]),
             counters: CountersDouble::default(),
             passwords: PasswordsDouble::default(),
+            cache: None,
         }
     }
 }
@@ -112,6 +115,7 @@ impl World {
             identity: self.identity.clone(),
             claims: self.claims.clone(),
             onward: Onward::default(),
+            cache: Caching::default(),
             ports: self,
         }
     }
@@ -254,6 +258,10 @@ impl Ports for World {
 
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
         self.secrets.get(&(tenant.clone(), name.clone()))
+    }
+
+    fn cache(&self) -> Option<&Arc<dyn Cache>> {
+        self.cache.as_ref()
     }
 
     fn key_sets(&self) -> &dyn KeySets {

@@ -1,0 +1,94 @@
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tollgate_policy::stored::Rules;
+
+use super::*;
+
+fn cache(kib: u32) -> MemoryCache {
+    MemoryCache::with_room(Size::from_kib(kib)).unwrap()
+}
+
+fn key(target: u8, part: Option<u8>) -> Key {
+    Key::new([target; 32], part.map(|part| [part; 32]))
+}
+
+fn stored(body: usize) -> Stored {
+    let now = clock::unix_micros();
+    Stored {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body: Bytes::from(vec![b'x'; body]),
+        selecting: Box::default(),
+        requested_unix_micros: now,
+        received_unix_micros: now,
+        initial_age_micros: 0,
+        rules: Rules::default(),
+    }
+}
+
+#[test]
+fn what_is_stored_is_found_until_its_target_is_invalidated_for_all_parts() {
+    let cache = cache(1024);
+    let keys = [key(1, None), key(1, Some(1)), key(1, Some(2)), key(2, None)];
+    for key in &keys {
+        cache.store(key, stored(10));
+    }
+    let found = || keys.map(|key| cache.lookup(&key).is_some());
+    assert_eq!(found(), [true; 4]);
+    cache.invalidate(&[1; 32]);
+    assert_eq!(found(), [false, false, false, true]);
+    std::thread::sleep(Duration::from_millis(1));
+    cache.store(&keys[1], stored(10));
+    assert_eq!(found(), [false, true, false, true]);
+}
+
+#[test]
+fn what_was_asked_for_before_an_invalidation_is_not_stored_after_it() {
+    let cache = cache(1024);
+    let early = stored(10);
+    cache.invalidate(&[1; 32]);
+    cache.store(&key(1, None), early);
+    assert!(cache.lookup(&key(1, None)).is_none());
+}
+
+#[test]
+fn bytes_stay_within_the_budget() {
+    let cache = cache(64);
+    for target in 0..200 {
+        cache.store(&key(target, None), stored(4096));
+    }
+    let filling = cache.filling();
+    assert!(filling.bytes <= 64 * 1024 && filling.entries <= 16, "{filling:?}");
+    assert_eq!(filling.stored, 200);
+    assert!(filling.evictions >= 180, "{filling:?}");
+    // What is larger than all of it goes at once.
+    cache.store(&key(201, None), stored(100_000));
+    assert!(cache.filling().bytes <= 64 * 1024);
+}
+
+#[tokio::test]
+async fn one_leads_and_the_others_wait_until_it_is_done() {
+    let cache = Arc::new(cache(64));
+    let Turn::Lead(lead) = cache.turn(&key(1, None), Duration::from_secs(5)) else {
+        panic!("nobody is under way");
+    };
+    let Turn::Wait(wait) = cache.turn(&key(1, None), Duration::from_secs(20)) else {
+        panic!("one is under way");
+    };
+    let Turn::Wait(short) = cache.turn(&key(1, None), Duration::from_millis(1)) else {
+        panic!("one is under way");
+    };
+    assert!(!short.await);
+    // Dropped on another thread than that of who waits.
+    std::thread::spawn(move || drop(lead)).join().unwrap();
+    assert!(wait.await);
+    assert!(matches!(cache.turn(&key(1, None), Duration::from_secs(5)), Turn::Lead(_)));
+}
+
+#[test]
+fn nobody_waits_for_what_cannot_be_stored() {
+    let cache = cache(64);
+    cache.pass(&key(1, None));
+    assert!(matches!(cache.turn(&key(1, None), Duration::from_secs(5)), Turn::Alone));
+    assert!(MemoryCache::with_room(Size::from_kib(0)).is_none());
+}

@@ -1,0 +1,102 @@
+//! What a response is found by: tenant, API, host and target, and the part of the callers that it is for.
+
+use std::borrow::Cow;
+
+use http::{Request, header};
+
+use super::control::Asked;
+use super::{Cache, ClientDirectives, Per};
+use crate::body::Body;
+use crate::chain::runs_after_caching;
+use crate::policy::{Cx, RouteFacts};
+use crate::stored::{Digest, Key};
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+pub(super) struct Sought {
+    pub(super) key: Key,
+    /// Whether it tells who calls, and the key does not: only what is for all may be shared then.
+    pub(super) is_personal: bool,
+    /// What it asks of caches.
+    pub(super) asked: Asked,
+}
+
+impl Cache {
+    pub(super) fn seek(&self, cx: &Cx<'_>, request: &Request<Body>) -> Sought {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let target = target_digest(cx.route, &host(request), target);
+        let is_known = cx.identity.is_some() || cx.claims.is_some();
+        let is_covered = self.per != Per::Everyone && is_caller_named(cx);
+        Sought {
+            key: Key::new(target, self.part(cx, request)),
+            // RFC 9111 §3.5; the gateway's own credential was taken off the request before.
+            is_personal: request.headers().contains_key(header::AUTHORIZATION)
+                || (is_known && !is_covered),
+            asked: match self.client_directives {
+                ClientDirectives::Obey => Asked::of(request.headers()),
+                ClientDirectives::Ignore => Asked::default(),
+            },
+        }
+    }
+
+    /// The part of the callers that shares an answer; none where all do.
+    fn part(&self, cx: &Cx<'_>, request: &Request<Body>) -> Option<Digest> {
+        // An application's own policies may change what only its callers are to see.
+        let has_own_changes = cx.identity.as_ref().is_some_and(|caller| {
+            let chain = caller.chain.as_ref();
+            chain.is_some_and(|chain| {
+                chain.policies().iter().any(|policy| runs_after_caching(policy.phase()))
+            })
+        });
+        let is_by_caller = self.per != Per::Everyone || has_own_changes;
+        if !is_by_caller && self.key.is_empty() {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        if is_by_caller {
+            let caller = cx.identity.as_deref();
+            add(&mut hasher, caller.map(|caller| caller.tenant.as_str()));
+            add(&mut hasher, caller.map(|caller| caller.application.as_str()));
+            let credential = caller.filter(|_| self.per == Per::Credential);
+            add(&mut hasher, credential.map(|caller| caller.credential.as_str()));
+            add(&mut hasher, cx.claims.as_ref().and_then(|claims| claims.subject.as_deref()));
+        }
+        for template in &self.key {
+            add(&mut hasher, Some(&template.render(cx, request)));
+        }
+        Some(*hasher.finalize().as_bytes())
+    }
+}
+
+/// Whether application and subject say all that is known of the caller.
+fn is_caller_named(cx: &Cx<'_>) -> bool {
+    cx.claims.as_ref().is_none_or(|claims| claims.subject.is_some())
+}
+
+/// Tenant, API, host and target in one.
+pub(super) fn target_digest(route: &RouteFacts, host: &str, target: &str) -> Digest {
+    let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    };
+    let mut hasher = blake3::Hasher::new();
+    for text in [route.tenant.as_str(), route.api.as_str(), &host, target] {
+        add(&mut hasher, Some(text));
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Adds a text with its length, so that two texts never read as one.
+fn add(hasher: &mut blake3::Hasher, text: Option<&str>) {
+    let length = text.map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX));
+    hasher.update(&length.to_be_bytes());
+    hasher.update(text.unwrap_or_default().as_bytes());
+}
+
+/// The host that a request is for, with its port.
+pub(super) fn host(request: &Request<Body>) -> Cow<'_, str> {
+    let field = request.headers().get(header::HOST).map(|host| host.as_bytes());
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    String::from_utf8_lossy(field.or(authority).unwrap_or_default())
+}
