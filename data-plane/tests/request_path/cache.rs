@@ -92,8 +92,8 @@ async fn what_is_stale_is_asked_about_and_clients_do_not_see_that() {
     assert_eq!((third.status, third.body.len()), (304, 0));
     assert_eq!(backend.requests(), 3);
     assert_eq!(node.records(3).await[1]["cache"], "revalidated");
-    // The connection was kept for the next of them.
-    assert_eq!(backend.connections(), 1);
+    // Connections were kept for the next of them: one for each request thread.
+    assert!(backend.connections() <= 2);
 }
 
 #[tokio::test]

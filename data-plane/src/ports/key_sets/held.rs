@@ -46,7 +46,7 @@ impl Held {
     }
 
     /// Notes that a request needs it; writes once a minute, so that cores do not contend for it.
-    pub(super) fn is_wanted(&self, now: Duration) {
+    pub(super) fn note_wanted(&self, now: Duration) {
         let minute = now.as_secs() / 60;
         if self.wanted_minute.load(Ordering::Relaxed) != minute {
             self.wanted_minute.store(minute, Ordering::Relaxed);
@@ -93,7 +93,7 @@ impl Held {
             return FoundKeys::Now(self.set.load_full());
         }
         FoundKeys::Wait(Box::pin(async move {
-            drop(timeout(wait, rounds.wait_for(|now| *now > ended)).await);
+            drop(timeout(wait, rounds.wait_for(|count| *count > ended)).await);
             self.set.load_full()
         }))
     }

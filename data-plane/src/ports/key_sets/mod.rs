@@ -79,7 +79,7 @@ impl KeySets for NodeKeySets {
     fn generation(&self, source: &KeySource) -> Option<Generation> {
         let sets = self.0.sets.load();
         let held = sets.get(&source.id())?;
-        held.is_wanted(self.0.started.elapsed());
+        held.note_wanted(self.0.started.elapsed());
         held.generation()
     }
 
@@ -159,7 +159,7 @@ async fn renew(fetcher: &Fetcher, held: &Held, failures: &mut u32) -> Duration {
     match fetcher.fetch(&held.source).await {
         Ok(fetched) => {
             if std::mem::take(failures) > 0 {
-                tracing::info!(url = &*held.source.url, "keys can be fetched again");
+                tracing::info!(url = held.source.shown(), "keys can be fetched again");
             }
             held.replace(fetched.set);
             // Before they are stale, so that no request waits for the next ones.
@@ -168,7 +168,7 @@ async fn renew(fetcher: &Fetcher, held: &Held, failures: &mut u32) -> Duration {
         Err(error) => {
             if *failures == 0 {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(url = &*held.source.url, error, "fetch keys");
+                tracing::warn!(url = held.source.shown(), error, "fetch keys");
             }
             *failures = failures.saturating_add(1);
             Duration::from_secs(1 << (*failures).min(6)).min(LONGEST_PAUSE)

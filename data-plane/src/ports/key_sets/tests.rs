@@ -87,6 +87,6 @@ fn a_provider_is_asked_for_an_unknown_key_once_in_thirty_seconds() {
     let asked: Vec<bool> =
         [1, 1, 2, 30, 31, 32, 60, 61].map(|seconds| held.may_renew(at(seconds))).to_vec();
     assert_eq!(asked, [true, false, false, false, true, false, false, true]);
-    held.is_wanted(at(3600));
+    held.note_wanted(at(3600));
     assert_eq!(held.idle_for(at(3600 + 90)), at(60));
 }

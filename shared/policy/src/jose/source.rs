@@ -95,6 +95,12 @@ impl KeySource {
         Ok(Self { named, url: url.into(), cache, wait, allow_private, id })
     }
 
+    /// The URL as it may be logged: without its query, which may hold a secret.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
+    }
+
     /// The same for sources that are fetched in the same way, and for no other.
     #[must_use]
     pub fn id(&self) -> u128 {
