@@ -27,7 +27,7 @@ fn main() {
     let definition = |limit, enforcement| Definition {
         id: Arc::from("Api/default/orders/rate_limit/default"),
         limit,
-        window: Duration::from_secs(60),
+        window: Duration::from_secs(60).into(),
         enforcement,
         on_failure: OnFailure::Closed,
     };

@@ -15,6 +15,7 @@ use crate::access_log::AccessLog;
 use crate::connection::Connections;
 use crate::metrics::{CoreMetrics, KnownApis};
 use crate::plan::Plan;
+use crate::ports::concurrency::NodeConcurrency;
 use crate::ports::key_sets::NodeKeySets;
 use crate::ports::passwords::{Memory, Passwords};
 use crate::request_id::RequestIds;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub passwords: Passwords,
     /// Responses that are kept; none where the node has no memory for them.
     pub cache: Option<Arc<dyn ResponseCache>>,
+    /// Requests under way, by limit and subject.
+    pub concurrency: NodeConcurrency,
     /// Open connections of each request thread, so that they can be dealt out evenly.
     pub loads: Box<[AtomicUsize]>,
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tollgate_policy::Body;
 use tollgate_policy::chain::Carries;
 use tollgate_policy::policy::{Cx, Flow};
 use tollgate_policy::stored::Caching;
+use tollgate_policy::{Body, Refusal};
 
 use crate::arrival::{self, Arrival};
 use crate::core::{Core, Pinned};
@@ -135,7 +135,15 @@ impl Call<'_> {
         let mut response = response.map(Inner::into_body);
         self.entry.chain.on_response(carries, &mut cx, &mut response).await;
         record.cache = cx.cache.outcome;
-        (response.map(Inner::Body), rest)
+        match Refusal::take_from(&mut response) {
+            None => (response.map(Inner::Body), rest),
+            // Its connection goes with the rest: nobody reads that answer to its end.
+            Some(refusal) => {
+                let mut refused = answer_fault(Fault::Refused(refusal), record, self.is_grpc);
+                refused.headers_mut().extend(response.into_parts().0.headers);
+                (refused, None)
+            }
+        }
     }
 
     fn answer(

@@ -20,6 +20,7 @@ use crate::listener::{Command, ListenError, Listeners};
 use crate::metrics::{self, CoreMetrics};
 use crate::plan::{Configurator, Plan};
 use crate::ports::cache::MemoryCache;
+use crate::ports::concurrency::NodeConcurrency;
 use crate::ports::counters::{AddressError, NodeCounters};
 use crate::ports::key_sets::NodeKeySets;
 use crate::ports::passwords::Passwords;
@@ -134,6 +135,7 @@ impl Node {
             key_sets,
             passwords: Passwords::default(),
             cache: cache.map(|cache| -> Arc<dyn Cache> { cache }),
+            concurrency: NodeConcurrency::default(),
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());

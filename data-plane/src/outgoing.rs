@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
-use tollgate_policy::body::BodyError;
+use tollgate_policy::body::{BodyError, BrokenOff};
 use tollgate_policy::chain::Carries;
 use tollgate_policy::{Body, End};
 
+use crate::fault::Side;
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
 use crate::tunnel::Tunnel;
@@ -109,7 +110,10 @@ impl Ending {
         response.headers_mut().insert(X_REQUEST_ID, self.record.request_id.clone());
         self.status = Some(response.status());
         self.rest = rest;
-        if let Some((upstream, idle_timeout)) = self.record.switched.take() {
+        // A policy may have refused what came back.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some((upstream, idle_timeout)) = self.record.switched.take()
+        {
             let peer = Rc::clone(self.record.peer());
             peer.switch(Tunnel { upstream, ending: self, idle_timeout });
             return response
@@ -186,6 +190,9 @@ impl http_body::Body for ExchangeBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
+                if let Some(BrokenOff(refusal)) = error.downcast_ref() {
+                    ending.record.fault = Some((refusal.code, Side::Policy));
+                }
                 ending.end(false);
                 // At the error hyper closes, and throws away what it has not written.
                 ending.broken = Some(error);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use tollgate_data_plane::ports::concurrency::NodeConcurrency;
 use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_model::Name;
 use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
-use tollgate_policy::ports::{Counters as _, Take, Taken};
+use tollgate_policy::ports::{Concurrency as _, Counters as _, Enter, Entered, Take, Taken};
 use tollgate_testkit::allocations::{self, Counting};
 
 #[global_allocator]
@@ -19,7 +20,7 @@ fn definition(limit: u64, enforcement: Enforcement) -> Definition {
     Definition {
         id: Arc::from("Api/default/orders/rate_limit/default"),
         limit,
-        window: Duration::from_secs(60),
+        window: Duration::from_secs(60).into(),
         enforcement,
         on_failure: OnFailure::Closed,
     }
@@ -42,6 +43,19 @@ fn a_hit_in_memory_allocates_nothing_whether_it_admits_or_refuses() {
     let take = |_: &i32| take(&node, &tenant, &definition) == Some(true);
     let (admitted, allocations) = allocations::during(|| (0..1_000).filter(take).count());
     assert_eq!((allocations, admitted), (0, 499));
+}
+
+#[test]
+fn a_request_under_way_allocates_nothing_once_its_subject_is_known() {
+    let (node, tenant) = (NodeConcurrency::default(), Name::default_name());
+    let is_let_in = |_: &i32| {
+        let enter =
+            Enter { id: "limit", tenant: &tenant, subject: "web-shop", limit: 2, queue: None };
+        matches!(node.enter(enter), Entered::Now(Some(_)))
+    };
+    assert!(is_let_in(&0));
+    let (let_in, allocations) = allocations::during(|| (0..1_000).filter(is_let_in).count());
+    assert_eq!((allocations, let_in), (0, 1_000));
 }
 
 #[test]

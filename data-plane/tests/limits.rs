@@ -20,7 +20,8 @@ use tokio::task::LocalSet;
 use tollgate_data_plane::clock::unix_micros;
 use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_model::Name;
-use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
+use tollgate_policy::limit::calendar::{Unit, Zone};
+use tollgate_policy::limit::{Calendar, Definition, Enforcement, OnFailure, Window};
 use tollgate_policy::ports::{Counters as _, Decision, Take, Taken};
 use tollgate_testkit::redis::Redis;
 
@@ -94,7 +95,7 @@ fn limit(
     Definition {
         id: Arc::from("Api/default/orders/default"),
         limit,
-        window,
+        window: window.into(),
         enforcement,
         on_failure,
     }
@@ -270,7 +271,7 @@ fn a_limit_that_was_raised_admits_again_at_once() {
         let of = |permits| Definition { id: Arc::clone(&id), ..definition(permits) };
         assert_eq!(admitted_of(cluster.node(), &of(3), 9), 3);
         assert_eq!(admitted_of(cluster.node(), &of(5), 9), 2);
-        let longer = Definition { window: Duration::from_secs(3_600), ..of(6) };
+        let longer = Definition { window: Duration::from_secs(3_600).into(), ..of(6) };
         assert_eq!(admitted_of(cluster.node(), &longer, 9), 1);
     }
 }
@@ -324,6 +325,74 @@ fn a_redis_cluster_keeps_limits_as_one_redis_does() {
         admitted_of(cluster.node(), &Definition { id: Arc::from("after"), ..exact(3) }, 9),
         3
     );
+}
+
+/// A quota of this year, so that no test runs over its end but one of New Year's night.
+fn quota(permits: u64, enforcement: Enforcement) -> Definition {
+    let year = Calendar::new(Unit::Year, Zone::default());
+    Definition {
+        id: Arc::from(format!("quota {enforcement:?}")),
+        window: Window::Calendar(Arc::new(year)),
+        ..limit(permits, Duration::from_secs(60), enforcement, OnFailure::Closed)
+    }
+}
+
+#[test]
+fn a_quota_is_kept_by_all_nodes_exactly_or_nearly() {
+    let cluster = Cluster::start(4, PATIENT);
+    assert_eq!(storm(&cluster, &quota(640, Enforcement::Exact), 100), 640);
+    cluster.redis.forget_calls().unwrap();
+    let admitted = storm(&cluster, &quota(6_400, Enforcement::Leased), 1_000);
+    assert!((6_208..=6_400).contains(&admitted), "{admitted}");
+    let calls = cluster.redis.script_calls().unwrap();
+    assert!(calls <= 64_000 / 20, "{calls} calls for 64,000 requests");
+}
+
+#[test]
+fn a_quota_of_a_short_window_is_kept_while_windows_pass() {
+    let minute = Calendar::new(Unit::Minute, Zone::default());
+    let left = || minute.window_at(unix_micros()).until - unix_micros();
+    let cluster = Cluster::start(2, PATIENT);
+    let definition = |enforcement| Definition {
+        window: Window::Calendar(Arc::new(Calendar::new(Unit::Minute, Zone::default()))),
+        ..quota(50, enforcement)
+    };
+    for enforcement in [Enforcement::Exact, Enforcement::Leased] {
+        let before = left();
+        let admitted = storm(&cluster, &definition(enforcement), 100);
+        // A new minute has begun meanwhile, or none has.
+        let most = if left() > before { 100 } else { 50 };
+        assert!(admitted <= most && admitted >= 48, "{enforcement:?}: {admitted} of {most}");
+    }
+}
+
+#[test]
+fn a_limit_that_becomes_a_quota_keeps_what_is_counted_and_the_other_way_round() {
+    let cluster = Cluster::start(1, PATIENT);
+    for enforcement in [Enforcement::Exact, Enforcement::Leased] {
+        let rolling = |permits| Definition {
+            window: Duration::from_secs(3_600).into(),
+            ..quota(permits, enforcement)
+        };
+        assert_eq!(admitted_of(cluster.node(), &rolling(3), 9), 3);
+        assert_eq!(admitted_of(cluster.node(), &quota(5, enforcement), 9), 2);
+        assert_eq!(admitted_of(cluster.node(), &rolling(6), 9), 1);
+    }
+}
+
+#[test]
+fn who_is_over_a_quota_is_told_its_end_and_costs_redis_nothing() {
+    let cluster = Cluster::start(1, PATIENT);
+    let definition = quota(3, Enforcement::Exact);
+    assert_eq!(admitted_of(cluster.node(), &definition, 4), 3);
+    cluster.redis.forget_calls().unwrap();
+    let left = definition.window.left_at(unix_micros());
+    for _ in 0..50 {
+        let (decision, came) = take_one(cluster.node(), &definition);
+        assert_eq!((decision.is_admitted, came), (false, Came::AtOnce));
+        assert!(decision.reset.abs_diff(left) < Duration::from_secs(60), "{decision:?}");
+    }
+    assert_eq!(cluster.redis.script_calls().unwrap(), 0);
 }
 
 #[test]

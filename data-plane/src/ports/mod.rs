@@ -1,5 +1,8 @@
 //! The world behind [`tollgate_policy::ports`].
 
+// Requests under way on this node.
+pub mod concurrency;
+
 // Counters of limits: in memory, or shared through Redis.
 pub mod counters;
 

@@ -7,11 +7,12 @@ use tollgate_model::Name;
 use tollgate_model::secret::SecretText;
 use tollgate_policy::jose::Remembered;
 use tollgate_policy::policy::Caller;
-use tollgate_policy::ports::{Cache, Counters, KeySets, Login, Ports, Proving};
+use tollgate_policy::ports::{Cache, Concurrency, Counters, KeySets, Login, Ports, Proving};
 
 use super::passwords::{Memory, Passwords};
 use crate::core::Core;
 use crate::plan::Plan;
+use crate::ports::concurrency::NodeConcurrency;
 
 /// One plan, what the node has, and what the thread remembers.
 pub struct RequestPorts<'a> {
@@ -29,6 +30,8 @@ pub struct RequestPorts<'a> {
     pub password_memory: &'a RefCell<Memory>,
     /// Responses that are kept.
     pub cache: Option<&'a Arc<dyn Cache>>,
+    /// Requests under way.
+    pub concurrency: &'a NodeConcurrency,
 }
 
 impl<'a> RequestPorts<'a> {
@@ -44,6 +47,7 @@ impl<'a> RequestPorts<'a> {
             passwords: &shared.passwords,
             password_memory: &core.password_memory,
             cache: shared.cache.as_ref(),
+            concurrency: &shared.concurrency,
         }
     }
 }
@@ -51,6 +55,10 @@ impl<'a> RequestPorts<'a> {
 impl Ports for RequestPorts<'_> {
     fn counters(&self) -> &dyn Counters {
         self.counters
+    }
+
+    fn concurrency(&self) -> &dyn Concurrency {
+        self.concurrency
     }
 
     fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {

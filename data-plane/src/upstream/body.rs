@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
-use tollgate_policy::Body;
-use tollgate_policy::body::{BodyError, BodyRefused};
+use tollgate_policy::body::{BodyError, BrokenOff};
+use tollgate_policy::{Body, Refusal};
 
 use crate::fault::Fault;
 
@@ -26,7 +26,7 @@ struct Counted {
 }
 
 /// How far the body of a request has come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Upload {
     bytes: Cell<u64>,
     ended: Cell<Option<Instant>>,
@@ -34,16 +34,17 @@ pub struct Upload {
     failed: Cell<Option<Failed>>,
 }
 
-/// Why a body broke off. The client's doing, not the upstream's.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+/// Why a body broke off. The client's doing or a policy's, not the upstream's.
 enum Failed {
-    #[error("the client sent nothing of its body for too long")]
     Idle,
-    #[error("the client's body broke off or is malformed")]
     Broken,
-    #[error("{0}")]
-    Refused(BodyRefused),
+    Refused(Box<Refusal>),
 }
+
+/// What the connection to the upstream is told.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body broke off")]
+struct BodyBroke;
 
 impl Upload {
     /// What went out over a connection that switched protocols.
@@ -69,10 +70,11 @@ impl Upload {
         self.is_awaited.get()
     }
 
-    /// What is answered where it broke off.
+    /// What is answered where it broke off. For one caller: it is taken.
     pub(super) fn fault(&self) -> Option<Fault> {
         let malformed = |code, status, problem| Fault::Malformed { code, status, problem };
-        self.failed.get().map(|failed| match failed {
+        self.failed.take().map(|failed| match failed {
+            Failed::Refused(refusal) => Fault::Refused(refusal),
             Failed::Idle => malformed(
                 "request_timeout",
                 StatusCode::REQUEST_TIMEOUT,
@@ -83,7 +85,6 @@ impl Upload {
                 StatusCode::BAD_REQUEST,
                 "the request's body broke off or is not framed as HTTP demands",
             ),
-            Failed::Refused(refused) => Fault::Refused(Box::new(refused.into_refusal())),
         })
     }
 }
@@ -118,12 +119,8 @@ impl Counted {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.idle = None;
             self.upload.is_awaited.set(false);
-            let frame = frame.map(|frame| {
-                frame.map_err(|error| {
-                    let refused = error.downcast_ref().copied().map(Failed::Refused);
-                    self.fail(refused.unwrap_or(Failed::Broken))
-                })
-            });
+            let frame =
+                frame.map(|frame| frame.map_err(|error| self.fail(Failed::because_of(error))));
             if let Some(Ok(frame)) = &frame {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 let bytes = &self.upload.bytes;
@@ -148,7 +145,16 @@ impl Counted {
 
     fn fail(&self, failed: Failed) -> BodyError {
         self.upload.failed.set(Some(failed));
-        Box::new(failed)
+        Box::new(BodyBroke)
+    }
+}
+
+impl Failed {
+    fn because_of(error: BodyError) -> Self {
+        match error.downcast::<BrokenOff>() {
+            Ok(broken_off) => Self::Refused(broken_off.0),
+            Err(_clients) => Self::Broken,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod identity;
 mod jwt;
+mod limits;
 mod policies;
 mod records;
 mod reload;

@@ -5,13 +5,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::{Frame, SizeHint};
 
 use crate::policy::Refusal;
 
 /// Why a body ended early.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A policy has broken a body off: the error that its own body ends with. Where no answer has begun, the
+/// client gets this refusal.
+#[derive(Debug, thiserror::Error)]
+#[error("a policy broke the body off: {}", .0.code)]
+pub struct BrokenOff(pub Box<Refusal>);
 
 /// The body of a request or a response.
 #[derive(Default)]
@@ -32,33 +37,6 @@ impl Body {
         B: http_body::Body<Data = Bytes, Error = BodyError> + 'static,
     {
         if body.is_end_stream() { Self::Empty } else { Self::Stream(Box::pin(body)) }
-    }
-}
-
-/// Why a body is refused in the middle of it: what the caller is told, where no answer has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct BodyRefused {
-    /// The status of the answer.
-    pub status: StatusCode,
-    /// A stable name for programs.
-    pub code: &'static str,
-    /// One sentence for the caller.
-    pub detail: &'static str,
-}
-
-impl BodyRefused {
-    /// What is answered where a body is larger than something takes.
-    pub const TOO_LARGE: Self = Self {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        code: "body_too_large",
-        detail: "the request's body is larger than is taken here",
-    };
-
-    /// The same as a policy refuses with.
-    #[must_use]
-    pub fn into_refusal(self) -> Refusal {
-        Refusal::new(self.status, self.code, self.detail)
     }
 }
 

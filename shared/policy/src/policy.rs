@@ -181,6 +181,22 @@ impl Refusal {
         self
     }
 
+    /// Puts it in an answer's place, for a policy that refuses what came back. It is rendered when
+    /// the policies that are still to come have added their fields.
+    pub fn replace(mut self, response: &mut Response<Body>) {
+        *response = Response::new(Body::Empty);
+        *response.status_mut() = self.status;
+        for (name, value) in std::mem::take(&mut self.headers) {
+            response.headers_mut().append(name, value);
+        }
+        response.extensions_mut().insert(Box::new(self));
+    }
+
+    /// The refusal that stands in an answer's place.
+    pub fn take_from(response: &mut Response<Body>) -> Option<Box<Self>> {
+        response.extensions_mut().remove()
+    }
+
     /// The same as what a policy returns.
     #[must_use]
     pub fn into_flow<C>(self) -> Flow<C> {

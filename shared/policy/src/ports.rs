@@ -18,6 +18,9 @@ pub trait Ports {
     /// Counters of limits.
     fn counters(&self) -> &dyn Counters;
 
+    /// Requests under way.
+    fn concurrency(&self) -> &dyn Concurrency;
+
     /// The caller that an API key belongs to, among the callers of `tenant`; none where nobody has
     /// that key. Whether the caller is switched off or expired is the policy's to judge.
     fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>>;
@@ -162,4 +165,72 @@ pub struct Decision {
     pub remaining: u64,
     /// Until some permits come back; for a refusal, until asking again can help.
     pub reset: Duration,
+}
+
+/// Requests under way on this node.
+pub trait Concurrency {
+    /// Lets a request in while fewer than the limit are under way for its subject.
+    fn enter<'a>(&'a self, enter: Enter<'_>) -> Entered<'a>;
+}
+
+/// A request for a place among those under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Enter<'a> {
+    /// The limit's stable name.
+    pub id: &'a str,
+    /// Whose API is called. A limit of the gateway serves many tenants, and they never meet.
+    pub tenant: &'a Name,
+    /// Whom it is counted for; unique within limit and tenant.
+    pub subject: &'a str,
+    /// How many may be under way, at least 1.
+    pub limit: u32,
+    /// Where it may wait; none where it is let in at once or not at all.
+    pub queue: Option<Queue>,
+}
+
+/// How requests wait for a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// How many of one subject.
+    pub length: u32,
+    /// How long each of them.
+    pub timeout: Duration,
+}
+
+/// An answer, at once where nobody has to wait; no permit where there is no place.
+pub enum Entered<'a> {
+    /// The common case.
+    Now(Option<Permit>),
+    /// There may be a place in time; bounded by the queue's timeout.
+    Later(Pin<Box<dyn Future<Output = Option<Permit>> + 'a>>),
+}
+
+/// A place among the requests under way. Dropping it gives it back, whatever became of the request.
+pub struct Permit(Option<Arc<dyn Gate>>);
+
+/// Where a [`Permit`] comes from.
+pub trait Gate: Send + Sync {
+    /// Takes the place back.
+    fn leave(self: Arc<Self>);
+}
+
+impl Permit {
+    /// A place that `gate` has counted.
+    #[must_use]
+    pub fn new(gate: Arc<dyn Gate>) -> Self {
+        Self(Some(gate))
+    }
+
+    /// Ends without giving back, for a place that was never counted.
+    pub fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.leave();
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use foldhash::quality::RandomState;
+use tollgate_model::Name;
 use tollgate_policy::ports::Take;
 
 /// Shards of the node's tables: enough that two cores rarely want the same one.
@@ -15,21 +16,25 @@ const LONGEST_SUBJECT: usize = 128;
 /// Makes 128-bit keys of a limit and a subject, under seeds of this process. With a million
 /// subjects, two share a key with a probability of 2⁻⁸⁹.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(in crate::ports) struct Keys {
     low: RandomState,
     high: RandomState,
 }
 
 impl Keys {
-    pub(super) fn key(&self, take: &Take<'_>) -> u128 {
+    pub(in crate::ports) fn key(&self, take: &Take<'_>) -> u128 {
+        self.of(&take.definition.id, take.tenant, take.subject)
+    }
+
+    pub(in crate::ports) fn of(&self, id: &str, tenant: &Name, subject: &str) -> u128 {
         let half = |state: &RandomState| {
             let mut hasher = state.build_hasher();
-            for text in [&take.definition.id, take.tenant.as_str()] {
+            for text in [id, tenant.as_str()] {
                 hasher.write(text.as_bytes());
                 // Ends it: no text holds this byte.
                 hasher.write_u8(0xff);
             }
-            hasher.write(take.subject.as_bytes());
+            hasher.write(subject.as_bytes());
             u128::from(hasher.finish())
         };
         half(&self.high) << 64 | half(&self.low)
@@ -37,7 +42,7 @@ impl Keys {
 }
 
 /// The name of a counter in Redis. The braces keep one subject on one node of a cluster.
-pub(super) fn redis_key(take: &Take<'_>) -> String {
+pub(in crate::ports) fn redis_key(take: &Take<'_>) -> String {
     let subject = take.subject;
     let mut key = format!("tollgate:{{{}|{}|", take.definition.id, take.tenant);
     if subject.len() > LONGEST_SUBJECT || subject.starts_with('#') {
@@ -52,11 +57,11 @@ pub(super) fn redis_key(take: &Take<'_>) -> String {
 }
 
 /// A table by [`Keys::key`].
-pub(super) type Table<V> = HashMap<u128, V, BuildHasherDefault<KeyIsHash>>;
+pub(in crate::ports) type Table<V> = HashMap<u128, V, BuildHasherDefault<KeyIsHash>>;
 
 /// The key is a hash already.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KeyIsHash(u64);
+pub(in crate::ports) struct KeyIsHash(u64);
 
 impl Hasher for KeyIsHash {
     fn write(&mut self, bytes: &[u8]) {
@@ -76,7 +81,7 @@ impl Hasher for KeyIsHash {
 
 /// As many locks as it takes that requests rarely meet at one.
 #[derive(Debug)]
-pub(super) struct Shards<T> {
+pub(in crate::ports) struct Shards<T> {
     first: T,
     others: Box<[T]>,
 }
@@ -89,12 +94,12 @@ impl<T: Default> Default for Shards<T> {
 
 impl<T> Shards<T> {
     /// The shard of a key: by its upper half, for the lower one places it within the table.
-    pub(super) fn of(&self, key: u128) -> &T {
+    pub(in crate::ports) fn of(&self, key: u128) -> &T {
         let number = usize::try_from(key >> 120).unwrap_or_default();
         number.checked_sub(1).and_then(|i| self.others.get(i)).unwrap_or(&self.first)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::ports) fn iter(&self) -> impl Iterator<Item = &T> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }
@@ -105,7 +110,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
-    use tollgate_model::{FromText as _, Name};
+    use tollgate_model::FromText as _;
     use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
 
     use super::*;
@@ -114,7 +119,7 @@ mod tests {
         let definition = Definition {
             id: Arc::from(id),
             limit: 1,
-            window: Duration::from_secs(1),
+            window: Duration::from_secs(1).into(),
             enforcement: Enforcement::Exact,
             on_failure: OnFailure::Open,
         };

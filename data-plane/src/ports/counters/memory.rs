@@ -8,7 +8,7 @@ use tollgate_policy::ports::{Decision, Take};
 
 use super::key::{Shards, Table};
 
-/// Subjects kept in one shard: 917,504 in all, some 70 MB. A flood of subjects grows it no further.
+/// Subjects kept in one shard: 917,504 in all, some 80 MB. A flood of subjects grows it no further.
 const MOST_IN_SHARD: usize = 3_584;
 /// Below this many a shard is not swept.
 const FEW: usize = 64;
@@ -97,7 +97,7 @@ mod tests {
         Definition {
             id: Arc::from("limit"),
             limit: 3,
-            window: Duration::from_secs(1),
+            window: Duration::from_secs(1).into(),
             enforcement: Enforcement::Local,
             on_failure: OnFailure::Open,
         }

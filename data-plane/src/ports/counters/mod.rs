@@ -9,7 +9,7 @@
 //! While Redis is away (`breaker`) nobody waits, and each limit does as its `on_failure` says.
 
 mod breaker;
-mod key;
+pub(super) mod key;
 mod lease;
 mod memory;
 mod reconciler;
@@ -169,7 +169,7 @@ impl NodeCounters {
         }
         Taken::Wait(Box::pin(async move {
             let redis_key = key::redis_key(&take);
-            let call = Call::all_or_none(&redis_key, take.definition, take.cost);
+            let call = Call::all_or_none(&redis_key, &take);
             self.ask(shared, key, take, &call).await
         }))
     }
@@ -196,7 +196,7 @@ impl NodeCounters {
         if take.cost > lease::LARGEST_COST {
             return Taken::Wait(Box::pin(async move {
                 let redis_key = key::redis_key(&take);
-                let call = lease::large(&redis_key, take.definition, take.cost);
+                let call = lease::large(&redis_key, &take);
                 self.ask(shared, key, take, &call).await
             }));
         }
@@ -239,9 +239,12 @@ impl NodeCounters {
     /// What a limit does by itself.
     fn without_redis(&self, shared: &Shared, key: u128, take: Take<'_>) -> Decision {
         shared.fallbacks.fetch_add(1, Ordering::Relaxed);
-        let Definition { limit, window, on_failure, .. } = *take.definition;
+        let Definition { limit, ref window, on_failure, .. } = *take.definition;
         match on_failure {
-            OnFailure::Open => Decision { is_admitted: true, remaining: limit, reset: window },
+            OnFailure::Open => {
+                let reset = window.left_at(take.now_unix_micros);
+                Decision { is_admitted: true, remaining: limit, reset }
+            }
             OnFailure::Closed => {
                 Decision { is_admitted: false, remaining: 0, reset: RESET_WHILE_AWAY }
             }

@@ -12,6 +12,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::clock::unix_micros;
+
 use super::lease::{Plan, Reason, Refill, Subject};
 use super::redis::Redis;
 
@@ -200,7 +202,7 @@ impl Reconciler {
         let live_nodes = u64::from(self.live_nodes.load(Ordering::Relaxed));
         let clock = self.clock;
         async move {
-            let answer = redis.call(&plan.call(subject.key(), live_nodes)).await;
+            let answer = redis.call(&plan.call(subject.key(), live_nodes, unix_micros())).await;
             let refill = match answer {
                 Ok(reply) => subject.settle(&plan, &reply, clock.now()),
                 Err(_away) => {

@@ -20,7 +20,7 @@ use redis::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::breaker::Breaker;
-use super::script::{Call, Reply};
+use super::script::{Call, Reply, Slots};
 
 /// Between two attempts to reach Redis again.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
@@ -174,8 +174,7 @@ impl Redis {
             fewest: 1,
             divisor: 1,
             limit: 1 << 50,
-            slot_micros: 1_000_000,
-            look_back: 1,
+            slots: Slots::Rolling { slot_micros: 1_000_000, look_back: 1 },
             now_unix_micros: None,
             give_back: &[],
         };

@@ -16,6 +16,7 @@ use tollgate_data_plane::listener::Listeners;
 use tollgate_data_plane::metrics::{self, CoreMetrics, NodeFacts};
 use tollgate_data_plane::plan::{Configurator, Update};
 use tollgate_data_plane::ports::cache::MemoryCache;
+use tollgate_data_plane::ports::concurrency::NodeConcurrency;
 use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_data_plane::ports::key_sets::NodeKeySets;
 use tollgate_data_plane::ports::passwords::Passwords;
@@ -77,6 +78,7 @@ impl TestNode {
             key_sets,
             passwords: Passwords::default(),
             cache: Some(cache.clone()),
+            concurrency: NodeConcurrency::default(),
             loads: (0..THREADS).map(|_| AtomicUsize::new(0)).collect(),
         });
         let metrics: Vec<Arc<CoreMetrics>> = (0..THREADS).map(|_| Arc::default()).collect();

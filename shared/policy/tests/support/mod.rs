@@ -1,8 +1,9 @@
 //! The world as tests have it: callers, secrets and counters that are written down beforehand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::{Request, Response, StatusCode};
 use tollgate_model::secret::SecretText;
@@ -13,7 +14,8 @@ use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
 use tollgate_policy::ports::{
-    Cache, Counters, Decision, FoundKeys, KeySets, Login, Ports, Proof, Proving, Take, Taken,
+    Cache, Concurrency, Counters, Decision, Enter, Entered, FoundKeys, Gate, KeySets, Login,
+    Permit, Ports, Proof, Proving, Take, Taken,
 };
 use tollgate_policy::stored::Caching;
 use tollgate_policy::{Body, Claims, Cx, Flow, Onward, Refusal, Scope};
@@ -63,6 +65,7 @@ pub(crate) struct World {
     pub(crate) counters: CountersDouble,
     pub(crate) passwords: PasswordsDouble,
     pub(crate) cache: Option<Arc<dyn Cache>>,
+    pub(crate) gates: GatesDouble,
 }
 
 impl Default for World {
@@ -86,6 +89,7 @@ impl Default for World {
             counters: CountersDouble::default(),
             passwords: PasswordsDouble::default(),
             cache: None,
+            gates: GatesDouble::default(),
         }
     }
 }
@@ -230,6 +234,10 @@ impl Ports for World {
         &self.counters
     }
 
+    fn concurrency(&self) -> &dyn Concurrency {
+        &self.gates
+    }
+
     fn caller_of_key(&self, tenant: &Name, key: &[u8]) -> Option<Arc<Caller>> {
         let is_it = |(of, known): &&(Name, Vec<u8>)| of == tenant && known == key;
         self.callers.keys().find(is_it).and_then(|known| self.callers.get(known)).cloned()
@@ -281,7 +289,7 @@ pub(crate) struct KeySetsDouble {
     /// What the provider has by now.
     pub(crate) newer: RefCell<Option<Arc<KeySet>>>,
     /// How often it was asked for newer keys.
-    pub(crate) asked: std::cell::Cell<usize>,
+    pub(crate) asked: Cell<usize>,
 }
 
 impl KeySets for KeySetsDouble {
@@ -355,6 +363,54 @@ impl Counters for CountersDouble {
         Taken::Wait(Box::pin(async move {
             tokio::task::yield_now().await;
             decision
+        }))
+    }
+}
+
+/// Requests under way.
+#[derive(Default)]
+pub(crate) struct GatesDouble {
+    pub(crate) gates: RefCell<HashMap<String, Arc<GateDouble>>>,
+    /// Whether one that finds no place and has a queue waits until there is one.
+    pub(crate) lets_wait: Cell<bool>,
+}
+
+/// One subject's requests under way.
+#[derive(Default)]
+pub(crate) struct GateDouble(AtomicU32);
+
+impl GateDouble {
+    fn enter(self: &Arc<Self>, limit: u32) -> Option<Permit> {
+        if self.0.load(Ordering::Relaxed) >= limit {
+            return None;
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Some(Permit::new(Arc::<Self>::clone(self)))
+    }
+}
+
+impl Gate for GateDouble {
+    fn leave(self: Arc<Self>) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Concurrency for GatesDouble {
+    fn enter<'a>(&'a self, enter: Enter<'_>) -> Entered<'a> {
+        let key = format!("{} {} {}", enter.id, enter.tenant, enter.subject);
+        let gate = Arc::clone(self.gates.borrow_mut().entry(key).or_default());
+        let permit = gate.enter(enter.limit);
+        if permit.is_some() || enter.queue.is_none() || !self.lets_wait.get() {
+            return Entered::Now(permit);
+        }
+        let limit = enter.limit;
+        Entered::Later(Box::pin(async move {
+            loop {
+                tokio::task::yield_now().await;
+                if let Some(permit) = gate.enter(limit) {
+                    return Some(permit);
+                }
+            }
         }))
     }
 }

@@ -9,6 +9,9 @@
 //! *q′ − 33* to *q′*, which include all of them, stayed within the limit. So leased limits look back
 //! 33 slots where exact ones look back 32 ([`LOOK_BACK`]).
 //!
+//! A window of the calendar is one slot, and a block is spent before it ends: what was debited in it
+//! and what is spent in it are the same permits.
+//!
 //! The end of a slot is known without comparing clocks: the answer says how long the slot has still
 //! to go, and the node counts that from *before* it asked, by a clock that never steps.
 //!
@@ -26,7 +29,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
-use tollgate_policy::limit::{Definition, Enforcement, SLOTS};
+use tollgate_policy::limit::{Definition, Enforcement, SLOTS, Window, slot_micros};
 use tollgate_policy::ports::Decision;
 
 use super::script::Reply;
@@ -59,7 +62,7 @@ pub(super) struct Subject {
     block: AtomicU64,
     /// The definition that the block was taken under: after an edit it is not spent.
     limit: AtomicU64,
-    slot_micros: AtomicU64,
+    shape: AtomicU64,
     /// With no more than this in the block, the next one is asked for.
     low_water: AtomicU64,
     /// Permits that nobody had taken at the last answer.
@@ -79,7 +82,7 @@ struct Denial {
     /// What the request is told.
     until_ms: AtomicU64,
     limit: AtomicU64,
-    slot_micros: AtomicU64,
+    shape: AtomicU64,
     cost: AtomicU64,
 }
 
@@ -159,7 +162,7 @@ impl Subject {
             key: key.into_boxed_str(),
             block: AtomicU64::new(0),
             limit: AtomicU64::new(0),
-            slot_micros: AtomicU64::new(0),
+            shape: AtomicU64::new(0),
             low_water: AtomicU64::new(0),
             left_in_redis: AtomicU64::new(0),
             resets_at_ms: AtomicU64::new(0),
@@ -219,7 +222,7 @@ impl Subject {
         let holds = denial.holds_until_ms.load(Ordering::Acquire) > now_ms
             && denial.cost.load(Ordering::Relaxed) <= cost
             && denial.limit.load(Ordering::Relaxed) == definition.limit
-            && denial.slot_micros.load(Ordering::Relaxed) == definition.slot_micros();
+            && denial.shape.load(Ordering::Relaxed) == definition.window.shape();
         holds.then(|| Decision {
             is_admitted: false,
             remaining: self.left_in_redis.load(Ordering::Relaxed).min(cost.saturating_sub(1)),
@@ -244,7 +247,7 @@ impl Subject {
         denial.until_ms.store(now_ms.saturating_add(reset_ms), Ordering::Relaxed);
         denial.cost.store(cost, Ordering::Relaxed);
         denial.limit.store(definition.limit, Ordering::Relaxed);
-        denial.slot_micros.store(definition.slot_micros(), Ordering::Relaxed);
+        denial.shape.store(definition.window.shape(), Ordering::Relaxed);
         self.left_in_redis.store(reply.left, Ordering::Relaxed);
         // Other nodes may give permits back: of a leased limit some can be had before the window moves on.
         let holds_ms = match definition.enforcement {
@@ -321,16 +324,16 @@ impl Subject {
         let mut ledger = self.ledger();
         ledger.is_under_way = false;
         let definition = &plan.definition;
-        let (slot, slot_micros) = (reply.slot, definition.slot_micros());
-        let held = self.take_back_unless(&mut ledger, slot, slot_micros);
+        let (slot, shape) = (reply.slot, definition.window.shape());
+        let held = self.take_back_unless(&mut ledger, slot, shape);
         let mut permits = reply.granted.saturating_add(held).min(Block::MOST);
         ledger.slot = slot;
         self.limit.store(definition.limit, Ordering::Release);
-        self.slot_micros.store(slot_micros, Ordering::Release);
+        self.shape.store(shape, Ordering::Release);
         self.left_in_redis.store(reply.left, Ordering::Relaxed);
         self.resets_at_ms.store(now_ms.saturating_add(ceil_millis(reply.reset)), Ordering::Relaxed);
 
-        let slot_left_ms = floor_millis(reply.slot_left) + slot_micros / 1_000;
+        let slot_left_ms = floor_millis(reply.slot_left) + beyond_slot_ms(&definition.window);
         let ends_at_ms = plan.asked_at_ms + slot_left_ms.min(LONGEST_MS);
         let mut left = reply.left;
         if ends_at_ms <= now_ms && permits > 0 {
@@ -342,7 +345,7 @@ impl Subject {
         let refill = self.serve(&mut ledger, definition, (&answer, now_ms), &mut permits);
         // Near the limit nothing is taken ahead, so that the last permits go where they are used.
         let is_near_limit = reply.granted < plan.want;
-        let lead = (plan.want * LEAD_MS / horizon_ms(slot_micros)).saturating_add(1);
+        let lead = (plan.want * LEAD_MS / horizon_ms(&definition.window)).saturating_add(1);
         let low_water = if is_near_limit { 0 } else { lead.min(permits / 2) };
         self.low_water.store(low_water, Ordering::Relaxed);
         if plan.want > 0 {
@@ -394,7 +397,7 @@ impl Subject {
 
     fn is_of(&self, definition: &Definition) -> bool {
         self.limit.load(Ordering::Acquire) == definition.limit
-            && self.slot_micros.load(Ordering::Acquire) == definition.slot_micros()
+            && self.shape.load(Ordering::Acquire) == definition.window.shape()
     }
 
     fn admitted(&self, permits: u64, now_ms: u64) -> Decision {
@@ -429,10 +432,10 @@ impl Subject {
 
     /// Takes the block away for good, unless it is counted in this slot: then it is returned, to be
     /// spent together with the next.
-    fn take_back_unless(&self, ledger: &mut Ledger, slot: u64, slot_micros: u64) -> u64 {
+    fn take_back_unless(&self, ledger: &mut Ledger, slot: u64, shape: u64) -> u64 {
         let block = Block::unpack(self.block.swap(Block::NONE.pack(), Ordering::AcqRel));
-        if self.slot_micros.load(Ordering::Acquire) != slot_micros {
-            // Slots of another length: their numbers mean nothing any more, so the permits lapse.
+        if self.shape.load(Ordering::Acquire) != shape {
+            // Slots of another window: their numbers mean nothing any more, so the permits lapse.
             ledger.owed.clear();
             return 0;
         }
@@ -457,7 +460,7 @@ impl Ledger {
     fn demand(&self, definition: &Definition, need: u64, block: Block, now_ms: u64) -> u64 {
         let spent = self.left_then.saturating_sub(block.permits).saturating_add(need);
         let elapsed_ms = now_ms.saturating_sub(self.settled_at_ms).max(SHORTEST_MEASURE_MS);
-        let rate = spent.saturating_mul(horizon_ms(definition.slot_micros())) / elapsed_ms;
+        let rate = spent.saturating_mul(horizon_ms(&definition.window)) / elapsed_ms;
         let most = self.wanted.saturating_add(need).saturating_mul(4).min(LARGEST_BLOCK);
         let held =
             if block.ends_at_ms > now_ms.saturating_add(LEAD_MS) { block.permits } else { 0 };
@@ -465,8 +468,21 @@ impl Ledger {
     }
 }
 
-fn horizon_ms(slot_micros: u64) -> u64 {
-    (slot_micros / 1_000).clamp(1, HORIZON_MS)
+/// How long a block is to last.
+fn horizon_ms(window: &Window) -> u64 {
+    match window {
+        Window::Rolling(length) => (slot_micros(*length) / 1_000).clamp(1, HORIZON_MS),
+        Window::Calendar(_) => HORIZON_MS,
+    }
+}
+
+/// How long a block may be spent after the slot that it is counted in.
+fn beyond_slot_ms(window: &Window) -> u64 {
+    match window {
+        Window::Rolling(length) => slot_micros(*length) / 1_000,
+        // What is counted in one window is spent in that one.
+        Window::Calendar(_) => 0,
+    }
 }
 
 fn floor_millis(duration: Duration) -> u64 {

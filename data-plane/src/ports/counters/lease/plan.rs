@@ -2,8 +2,9 @@
 
 use smallvec::SmallVec;
 use tollgate_policy::limit::Definition;
+use tollgate_policy::ports::Take;
 
-use super::super::script::Call;
+use super::super::script::{Call, Slots};
 use super::LOOK_BACK;
 
 /// One call that is to be made for a subject.
@@ -17,8 +18,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The call. What is taken ahead is at most this node's fair share of half of what is left.
-    pub(crate) fn call<'a>(&'a self, key: &'a str, live_nodes: u64) -> Call<'a> {
+    /// The call, at a moment in microseconds since 1970-01-01. What is taken ahead is at most this node's fair share of half of what is left.
+    pub(crate) fn call<'a>(&'a self, key: &'a str, live_nodes: u64, now: u64) -> Call<'a> {
         Call {
             key,
             need: self.need,
@@ -26,8 +27,7 @@ impl Plan {
             fewest: self.fewest,
             divisor: live_nodes.max(1).saturating_mul(2),
             limit: self.definition.limit,
-            slot_micros: self.definition.slot_micros(),
-            look_back: LOOK_BACK,
+            slots: Slots::of(&self.definition.window, LOOK_BACK, now),
             now_unix_micros: None,
             give_back: &self.give_back,
         }
@@ -35,6 +35,7 @@ impl Plan {
 }
 
 /// The call of a leased request that is too large for blocks.
-pub(crate) fn large<'a>(key: &'a str, definition: &Definition, cost: u64) -> Call<'a> {
-    Call { look_back: LOOK_BACK, ..Call::all_or_none(key, definition, cost) }
+pub(crate) fn large<'a>(key: &'a str, take: &Take<'_>) -> Call<'a> {
+    let slots = Slots::of(&take.definition.window, LOOK_BACK, take.now_unix_micros);
+    Call { slots, ..Call::all_or_none(key, take) }
 }

@@ -15,7 +15,7 @@ fn definition(limit: u64) -> Definition {
     Definition {
         id: Arc::from("limit"),
         limit,
-        window: SLOT * 32,
+        window: (SLOT * 32).into(),
         enforcement: Enforcement::Leased,
         on_failure: OnFailure::Closed,
     }
@@ -133,14 +133,14 @@ fn a_refusal_is_of_its_limit_and_its_cost() {
     assert!(subject.denial(&definition(100), 5, 1).is_some());
     assert!(subject.denial(&definition(100), 3, 1).is_none(), "less may be had");
     assert!(subject.denial(&definition(200), 5, 1).is_none(), "the limit was raised");
-    let longer = Definition { window: SLOT * 64, ..definition(100) };
+    let longer = Definition { window: (SLOT * 64).into(), ..definition(100) };
     assert!(subject.denial(&longer, 5, 1).is_none(), "the window was edited");
 }
 
 #[test]
 fn a_block_is_of_its_definition() {
     let subject = with_block(10);
-    for edited in [definition(50), Definition { window: SLOT * 64, ..definition(100) }] {
+    for edited in [definition(50), Definition { window: (SLOT * 64).into(), ..definition(100) }] {
         assert!(matches!(subject.spend(&edited, 1, 10), Spend::Nothing));
     }
 }
@@ -314,7 +314,7 @@ proptest! {
     fn no_window_sees_more_than_the_limit(limit in 1_u64..60, events in events()) {
         const START: u64 = 1_700_000_000_000_000;
         const WINDOW: u64 = 1_000_000;
-        let definition = Definition { window: Duration::from_micros(WINDOW), ..definition(limit) };
+        let definition = Definition { window: Duration::from_micros(WINDOW).into(), ..definition(limit) };
         let mut nodes: Vec<Node> = (0..3)
             .map(|_| Node { subject: subject(), under_way: None, waiters: VecDeque::new() })
             .collect();
@@ -348,7 +348,7 @@ proptest! {
                 }
                 Event::Redis { node } => {
                     if let Some((_, plan, answer @ None)) = &mut nodes[node].under_way {
-                        *answer = Some(redis.take(&plan.call("key", 3), START + elapsed));
+                        *answer = Some(redis.take(&plan.call("key", 3, START + elapsed), START + elapsed));
                     }
                 }
                 Event::Answer { node } => {

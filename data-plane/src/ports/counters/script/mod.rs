@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, ParsingError, Value};
-use tollgate_policy::limit::{Definition, SLOTS};
+use tollgate_policy::limit::{SLOTS, Window, slot_micros};
+use tollgate_policy::ports::Take;
 
 /// The text and the hash of `take.lua`.
 static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(TEXT));
@@ -19,17 +20,43 @@ pub(super) struct Call<'a> {
     pub(super) fewest: u64,
     pub(super) divisor: u64,
     pub(super) limit: u64,
-    pub(super) slot_micros: u64,
-    pub(super) look_back: u64,
+    pub(super) slots: Slots,
     /// None: Redis' own time, so that the nodes' clocks do not matter.
     pub(super) now_unix_micros: Option<u64>,
     /// Slots, and permits that were taken in them and not used.
     pub(super) give_back: &'a [(u64, u64)],
 }
 
+/// In what it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slots {
+    /// Slots of one length, so many of which count beside the current one.
+    Rolling { slot_micros: u64, look_back: u64 },
+    /// Windows of the calendar: where three of them in a row begin, and where the last ends. The one
+    /// that Redis' own time lies in counts, so that the nodes' clocks do not matter; where that is none of
+    /// them, the one of the node's time.
+    Calendar { bounds: [u64; 4], node_micros: u64 },
+}
+
+impl Slots {
+    /// Of a window at a moment; `look_back` is for rolling ones.
+    pub(super) fn of(window: &Window, look_back: u64, now_unix_micros: u64) -> Self {
+        match window {
+            Window::Rolling(length) => {
+                Self::Rolling { slot_micros: slot_micros(*length), look_back }
+            }
+            Window::Calendar(calendar) => Self::Calendar {
+                bounds: calendar.around(now_unix_micros),
+                node_micros: now_unix_micros,
+            },
+        }
+    }
+}
+
 impl<'a> Call<'a> {
-    /// All of `cost` or nothing.
-    pub(super) fn all_or_none(key: &'a str, definition: &Definition, cost: u64) -> Self {
+    /// All of the cost or nothing.
+    pub(super) fn all_or_none(key: &'a str, take: &Take<'_>) -> Self {
+        let Take { definition, cost, now_unix_micros, .. } = *take;
         Self {
             key,
             need: cost,
@@ -37,8 +64,7 @@ impl<'a> Call<'a> {
             fewest: cost,
             divisor: 1,
             limit: definition.limit,
-            slot_micros: definition.slot_micros(),
-            look_back: SLOTS,
+            slots: Slots::of(&definition.window, SLOTS, now_unix_micros),
             now_unix_micros: None,
             give_back: &[],
         }
@@ -58,11 +84,18 @@ impl<'a> Call<'a> {
         let mut command = redis::cmd(name);
         command.arg(script).arg(1).arg(self.key);
         command.arg(self.need).arg(self.want).arg(self.fewest).arg(self.divisor).arg(self.limit);
-        command.arg(self.slot_micros).arg(self.look_back);
+        let (slot_micros, look_back) = match self.slots {
+            Slots::Rolling { slot_micros, look_back } => (slot_micros, look_back),
+            Slots::Calendar { .. } => (0, 0),
+        };
+        command.arg(slot_micros).arg(look_back);
         match self.now_unix_micros {
             Some(now) => command.arg(now),
             None => command.arg(""),
         };
+        if let Slots::Calendar { bounds, node_micros } = self.slots {
+            command.arg(&bounds).arg(node_micros);
+        }
         for (slot, unused) in self.give_back {
             command.arg(slot).arg(unused);
         }

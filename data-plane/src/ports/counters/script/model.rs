@@ -1,37 +1,46 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Call, Reply};
+use super::{Call, Reply, Slots};
 
 /// One counter as `take.lua` keeps it.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Model {
     counts: BTreeMap<u64, u64>,
     length: Option<u64>,
+    until: Option<u64>,
 }
 
 impl Model {
     pub(in super::super) fn take(&mut self, call: &Call<'_>, now: u64) -> Reply {
-        let (length, current) = (call.slot_micros, now / call.slot_micros);
-        self.renumber(length, current);
-        for (slot, unused) in call.give_back {
-            if let Some(count) = self.counts.get_mut(slot) {
-                *count = count.saturating_sub(*unused);
+        match call.slots {
+            Slots::Rolling { slot_micros, look_back } => {
+                self.take_rolling(call, slot_micros, look_back, now)
+            }
+            Slots::Calendar { bounds, node_micros } => {
+                let is_far = !(bounds[0]..bounds[3]).contains(&now);
+                self.take_calendar(call, bounds, if is_far { node_micros } else { now })
             }
         }
-        self.counts.retain(|slot, _| *slot >= current.saturating_sub(call.look_back));
-        let used: u64 = self.counts.values().sum();
-        let newest = self.counts.keys().next_back().copied().unwrap_or(0).max(current);
-        let left = call.limit.saturating_sub(used);
-        let mut granted = left.min(call.need.max(call.want.min(left / call.divisor)));
-        if granted < call.fewest {
-            granted = 0;
+    }
+
+    fn take_rolling(&mut self, call: &Call<'_>, length: u64, back: u64, now: u64) -> Reply {
+        let current = now / length;
+        if self.until.is_some() || self.length.is_some_and(|old| old != length) {
+            let mut moved = BTreeMap::new();
+            for (slot, count) in &self.counts {
+                *moved.entry((self.last(*slot) / length).min(current)).or_insert(0) += count;
+            }
+            (self.counts, self.length, self.until) = (moved, Some(length), None);
         }
+        self.give_back(call);
+        self.counts.retain(|slot, _| *slot >= current.saturating_sub(back));
+        let newest = self.counts.keys().next_back().copied().unwrap_or(0).max(current);
+        let (used, granted) = self.grant(call, newest);
         if granted > 0 {
-            *self.counts.entry(newest).or_default() += granted;
             self.length = Some(length);
         }
-        let reset = self.reset(call, used, granted, now);
+        let reset = self.reset(call, used, granted, now, (length, back));
         Reply {
             granted,
             left: call.limit.saturating_sub(used + granted),
@@ -41,18 +50,70 @@ impl Model {
         }
     }
 
-    fn renumber(&mut self, length: u64, current: u64) {
-        let Some(old) = self.length.filter(|old| *old != length) else { return };
-        let mut moved = BTreeMap::new();
-        for (slot, count) in std::mem::take(&mut self.counts) {
-            let to = (((slot + 1) * old - 1) / length).min(current);
-            *moved.entry(to).or_insert(0) += count;
+    fn take_calendar(&mut self, call: &Call<'_>, bounds: [u64; 4], now: u64) -> Reply {
+        let i = (0..3).rev().find(|i| now >= bounds[*i]).unwrap();
+        let (mut from, mut until) = (bounds[i], bounds[i + 1]);
+        let counted = self.until.and_then(|ended| Some((*self.counts.keys().next()?, ended)));
+        match counted {
+            Some((first, ended)) if first > now => (from, until) = (first, ended),
+            Some(same) if same == (from, until) => {}
+            _ => {
+                let counts = self.counts.iter().filter(|(slot, _)| self.last(**slot) >= from);
+                let kept: u64 = counts.map(|(_, count)| count).sum();
+                let had_some = self.counts.keys().any(|slot| self.last(*slot) >= from);
+                self.counts = had_some.then_some((from, kept)).into_iter().collect();
+                (self.length, self.until) = (None, Some(until));
+            }
         }
-        self.length = Some(length);
-        self.counts = moved;
+        self.give_back(call);
+        let (used, granted) = self.grant(call, from);
+        Reply {
+            granted,
+            left: call.limit.saturating_sub(used + granted),
+            reset: Duration::from_micros(until - now),
+            slot: from,
+            slot_left: Duration::from_micros(until - now),
+        }
     }
 
-    fn reset(&self, call: &Call<'_>, used: u64, granted: u64, now: u64) -> Duration {
+    fn give_back(&mut self, call: &Call<'_>) {
+        for (slot, unused) in call.give_back {
+            if let Some(count) = self.counts.get_mut(slot) {
+                *count = count.saturating_sub(*unused);
+            }
+        }
+    }
+
+    fn grant(&mut self, call: &Call<'_>, slot: u64) -> (u64, u64) {
+        let used: u64 = self.counts.values().sum();
+        let left = call.limit.saturating_sub(used);
+        let mut granted = left.min(call.need.max(call.want.min(left / call.divisor)));
+        if granted < call.fewest {
+            granted = 0;
+        }
+        if granted > 0 {
+            *self.counts.entry(slot).or_default() += granted;
+        }
+        (used, granted)
+    }
+
+    /// The last moment of a slot.
+    fn last(&self, slot: u64) -> u64 {
+        match (self.until, self.length) {
+            (Some(until), _) => until - 1,
+            (None, Some(length)) => (slot + 1) * length - 1,
+            (None, None) => slot,
+        }
+    }
+
+    fn reset(
+        &self,
+        call: &Call<'_>,
+        used: u64,
+        granted: u64,
+        now: u64,
+        (length, back): (u64, u64),
+    ) -> Duration {
         let (ask, bound) = if granted < call.need {
             (call.fewest.max(1), call.limit)
         } else {
@@ -62,10 +123,10 @@ impl Model {
         for (slot, count) in &self.counts {
             sum -= count;
             if sum + ask <= bound {
-                let free_at = (slot + call.look_back + 1) * call.slot_micros;
+                let free_at = (slot + back + 1) * length;
                 return Duration::from_micros(free_at.saturating_sub(now));
             }
         }
-        Duration::from_micros(call.slot_micros * 32)
+        Duration::from_micros(length * 32)
     }
 }

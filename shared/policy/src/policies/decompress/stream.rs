@@ -11,8 +11,9 @@ use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::Bounds;
-use crate::body::{Body, BodyError, BodyRefused};
+use crate::body::{Body, BodyError, BrokenOff};
 use crate::policies::compress::Coding;
+use crate::policy::Refusal;
 
 /// How much comes out in one go.
 const PIECE: usize = 16 << 10;
@@ -23,7 +24,21 @@ const BROTLI_BUFFER: usize = 4 << 10;
 /// Windows of 8 MiB, as RFC 9659 has it for zstd.
 const ZSTD_WINDOW: u32 = 23;
 
-const MALFORMED: BodyRefused = BodyRefused {
+/// Why a body is broken off.
+#[derive(Clone, Copy)]
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    detail: &'static str,
+}
+
+const TOO_LARGE: Refused = Refused {
+    status: StatusCode::PAYLOAD_TOO_LARGE,
+    code: "body_too_large",
+    detail: "the request's body is larger than is taken here",
+};
+
+const MALFORMED: Refused = Refused {
     status: StatusCode::BAD_REQUEST,
     code: "malformed_body",
     detail: "the request's body is not what its content-encoding says",
@@ -204,20 +219,21 @@ impl Decompressed {
         Poll::Ready(Ok(()))
     }
 
-    fn count(&mut self, length: usize) -> Result<(), BodyRefused> {
+    fn count(&mut self, length: usize) -> Result<(), Refused> {
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         self.given_bytes = self.given_bytes.saturating_add(length);
         let by_ratio = self.read_bytes.saturating_mul(self.bounds.max_ratio).max(FREE);
         if self.given_bytes > self.bounds.max_size.min(by_ratio) {
-            return Err(BodyRefused::TOO_LARGE);
+            return Err(TOO_LARGE);
         }
         Ok(())
     }
 
-    fn fail(&mut self, refused: BodyRefused) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(&mut self, refused: Refused) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.state = State::Ended;
         self.trailers = None;
-        Poll::Ready(Some(Err(Box::new(refused))))
+        let refusal = Refusal::new(refused.status, refused.code, refused.detail);
+        Poll::Ready(Some(Err(Box::new(BrokenOff(Box::new(refusal))))))
     }
 }
 
