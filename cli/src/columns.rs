@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tollgate_model::Kind;
+use tollgate_model::certificate::{Facts, certificates_of_pem};
 
 /// How many of many are named before the rest is counted.
 const NAMED: usize = 3;
@@ -12,6 +13,7 @@ pub(crate) fn header(kind: Kind) -> Vec<&'static str> {
     let own: &[&str] = match kind {
         Kind::Tenant => &["HOSTS", "POLICIES", "DESCRIPTION"],
         Kind::Gateway => &["LISTENERS", "POLICIES", "DESCRIPTION"],
+        Kind::Certificate => &["HOSTS", "EXPIRES", "DESCRIPTION"],
         Kind::Secret => &["VALUE", "DESCRIPTION"],
         Kind::Upstream => &["ENDPOINTS", "BALANCE", "PROTOCOL"],
         Kind::PolicySet => &["POLICIES", "DESCRIPTION"],
@@ -49,6 +51,10 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
                 description(),
             ]
         }
+        Kind::Certificate => {
+            let (hosts, expires) = certificate(spec).unwrap_or_default();
+            vec![hosts, expires, description()]
+        }
         Kind::Secret => vec!["sealed".to_owned(), description()],
         Kind::Upstream => vec![
             named(spec.get("endpoints"), |item| self::text(item.get("url"))),
@@ -71,7 +77,9 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
         Kind::Application => vec![state(), policies(), description()],
         Kind::Credential => {
             let hint = text("/api_key/hint", &text("/basic/username", ""));
-            let key = if spec.get("basic").is_some() {
+            let key = if spec.get("certificate").is_some() {
+                "certificate".to_owned()
+            } else if spec.get("basic").is_some() {
                 hint
             } else if hint.is_empty() {
                 "sealed".to_owned()
@@ -86,6 +94,19 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
     row.extend(own);
     row.extend([field("version"), field("managed_by")]);
     row
+}
+
+/// For which hosts a certificate is, and until when.
+fn certificate(spec: &Value) -> Option<(String, String)> {
+    let chain = certificates_of_pem(spec.get("chain")?.as_str()?).ok()?;
+    let facts = Facts::of(chain.first()?)?;
+    let bare = |name: &String| {
+        name.strip_prefix("dns:").or_else(|| name.strip_prefix("ip:")).map(str::to_owned)
+    };
+    let hosts: Vec<Value> =
+        facts.alternative_names.iter().filter_map(bare).map(Value::from).collect();
+    let end = jiff::Timestamp::from_second(facts.not_after).ok()?;
+    Some((named(Some(&Value::Array(hosts)), |host| text(Some(host))), end.to_string()))
 }
 
 /// The name of one entry of a `policies` list; a set's is `@NAME`.

@@ -153,6 +153,12 @@ fn sealed(document: &Value, mark: &str) -> Value {
             }
             spec.insert("value".to_owned(), Value::from(mark));
         }
+        Some("Certificate") => {
+            for field in ["sealed", "key", "key_from_env", "key_from_file"] {
+                spec.shift_remove(field);
+            }
+            spec.insert("key".to_owned(), Value::from(mark));
+        }
         Some("Credential") if spec.contains_key("api_key") => {
             spec.insert("api_key".to_owned(), Value::from(mark));
         }

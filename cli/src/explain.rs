@@ -101,7 +101,7 @@ impl Asked {
 
 /// The plan of a node that holds what the admin API shows. Sealed values play no part in routing.
 fn plan_of(items: &[Value], gateway: Name) -> Plan {
-    let mut configurator = Configurator::new(gateway, Box::new(|_| Issues::default()));
+    let mut configurator = Configurator::new(gateway, Box::new(|_, _| Issues::default()));
     let upserts = items.iter().filter_map(resource).collect();
     configurator.apply(Update { is_whole: true, upserts, ..Update::default() });
     Plan::clone(&configurator.plan().load())
@@ -111,7 +111,7 @@ fn resource(item: &Value) -> Option<v1::Resource> {
     let text = |field: &str| item.get(field).and_then(Value::as_str);
     let kind = Kind::from_name(text("kind")?)?;
     let spec = match kind {
-        Kind::Credential => return None,
+        Kind::Certificate | Kind::Credential => return None,
         Kind::Secret => json!({ "value": "sealed" }).to_string(),
         Kind::Tenant
         | Kind::Gateway

@@ -16,7 +16,7 @@ const WRITTEN: [&str; 5] = ["kind", "tenant", "name", "labels", "spec"];
 /// What `tollgate get` takes.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The kind, singular or plural: apis, upstreams, applications, credentials, policy-sets, secrets, tenants, gateways
+    /// The kind, singular or plural: apis, upstreams, applications, credentials, policy-sets, certificates, secrets, tenants, gateways
     #[arg(value_name = "KIND", value_parser = parse_kind)]
     kind: Kind,
     /// One of them

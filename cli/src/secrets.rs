@@ -1,6 +1,7 @@
-//! Values that a resource file names and does not hold: `from_env` and `from_file` of a Secret.
+//! Values that a resource file names and does not hold: `from_env` and `from_file` of a Secret, and
+//! those of a Certificate's chain and key.
 //!
-//! They are read where the command runs and sent as `value`. Nothing here prints them.
+//! They are read where the command runs and sent as what they hold. Nothing here prints them.
 
 use std::fs;
 use std::path::Path;
@@ -14,18 +15,35 @@ use crate::settings;
 const PLACEHOLDER: &str = "not-looked-up";
 /// The largest value, as in the model.
 const MAX_BYTES: u64 = 65_536;
-const SOURCES: [&str; 3] = ["value", "from_env", "from_file"];
+
+/// A field that holds a value, and those that say where it is.
+type Sources = [&'static str; 3];
+
+const SECRET: [Sources; 1] = [["value", "from_env", "from_file"]];
+const CERTIFICATE: [Sources; 2] =
+    [["chain", "chain_from_env", "chain_from_file"], ["key", "key_from_env", "key_from_file"]];
+
+/// The values of a kind that may stand elsewhere.
+fn values_of(document: &Value) -> &'static [Sources] {
+    match document.get("kind").and_then(Value::as_str) {
+        Some("Secret") => &SECRET,
+        Some("Certificate") => &CERTIFICATE,
+        _ => &[],
+    }
+}
 
 /// Whether a document came out of `export` without what it seals: a Secret without its value, a
-/// Credential without its key. It says nothing new about them.
+/// Certificate or a Credential without its key. It says nothing new about them.
 #[must_use]
 pub(crate) fn is_sealed(document: &Value) -> bool {
     let spec = document.get("spec");
     let field = |name: &str| spec.and_then(|spec| spec.get(name));
     match document.get("kind").and_then(Value::as_str) {
-        Some("Secret") => {
+        // The sealed value is the last of its kind's.
+        Some("Secret" | "Certificate") => {
+            let sources = values_of(document).last().into_iter().flatten();
             field("sealed") == Some(&Value::Bool(true))
-                && SOURCES.iter().all(|source| field(source).is_none())
+                && sources.into_iter().all(|source| field(source).is_none())
         }
         Some("Credential") => {
             let is_marked = |proof: Option<&Value>, mark: &str| {
@@ -47,6 +65,9 @@ pub(crate) fn unseal(document: &mut Value) {
     if !is_sealed(document) {
         return;
     }
+    if values_of(document).len() == CERTIFICATE.len() {
+        return unseal_certificate(document);
+    }
     if let Some(Value::Object(spec)) = document.get_mut("spec") {
         let placeholder = json!({ "value": PLACEHOLDER });
         let password = spec.get_mut("basic").and_then(|basic| basic.get_mut("password"));
@@ -64,10 +85,24 @@ pub(crate) fn unseal(document: &mut Value) {
     }
 }
 
+/// No other key belongs to the chain that is shown, and so both are replaced.
+fn unseal_certificate(document: &mut Value) {
+    let Ok(made) = rcgen::generate_simple_self_signed(["not-looked-up.invalid".to_owned()]) else {
+        return;
+    };
+    if let Some(Value::Object(spec)) = document.get_mut("spec") {
+        for source in CERTIFICATE.iter().flatten().chain(&["sealed"]) {
+            spec.shift_remove(*source);
+        }
+        spec.insert("chain".to_owned(), made.cert.pem().into());
+        spec.insert("key".to_owned(), made.signing_key.serialize_pem().into());
+    }
+}
+
 /// Puts the value in the place of `from_env` or `from_file`. `folder` is where paths start from.
 pub(crate) fn resolve(document: &mut Value, folder: &Path) -> Result<(), Issues> {
     replace(document, |source, name| match source {
-        "from_env" => settings::secret_variable(name).ok_or_else(|| {
+        _ if source.ends_with("from_env") => settings::secret_variable(name).ok_or_else(|| {
             (
                 "variable_not_set",
                 format!(
@@ -84,40 +119,49 @@ pub(crate) fn resolve(document: &mut Value, folder: &Path) -> Result<(), Issues>
 /// Puts a placeholder in the place of every value that is not there, for checks that look nothing up.
 pub(crate) fn placehold(document: &mut Value) -> Result<(), Issues> {
     unseal(document);
-    replace(document, |_, _| Ok(PLACEHOLDER.to_owned()))
+    replace(document, |_, _| Ok(PLACEHOLDER.to_owned()))?;
+    let is_elsewhere = CERTIFICATE.iter().any(|[field, ..]| {
+        let at = format!("/spec/{field}");
+        document.pointer(&at).and_then(Value::as_str) == Some(PLACEHOLDER)
+    });
+    if is_elsewhere && values_of(document).len() == CERTIFICATE.len() {
+        unseal_certificate(document);
+    }
+    Ok(())
 }
 
 fn replace(
     document: &mut Value,
     look_up: impl Fn(&str, &str) -> Result<String, (&'static str, String)>,
 ) -> Result<(), Issues> {
-    if document.get("kind").and_then(Value::as_str) != Some("Secret") {
-        return Ok(());
-    }
+    let values = values_of(document);
     let Some(Value::Object(spec)) = document.get_mut("spec") else { return Ok(()) };
     let mut issues = Issues::default();
-    let given: Vec<&str> =
-        SOURCES.into_iter().filter(|source| spec.contains_key(*source)).collect();
-    match given.as_slice() {
-        [source @ ("from_env" | "from_file")] => put_value(spec, source, look_up, &mut issues),
-        [first, second, ..] => issues.add(
-            format!("/spec/{second}"),
-            "two_sources",
-            format!(
-                "`{first}` says what the secret is already; give one of value, from_env, from_file"
+    for sources in values {
+        let [field, ..] = sources;
+        let given: Vec<&str> =
+            sources.iter().copied().filter(|source| spec.contains_key(*source)).collect();
+        match given.as_slice() {
+            [source] if source != field => put_value(spec, field, source, (&look_up, &mut issues)),
+            [first, second, ..] => issues.add(
+                format!("/spec/{second}"),
+                "two_sources",
+                format!("`{first}` says what it is already; give one of {}", sources.join(", ")),
             ),
-        ),
-        _ => {}
+            _ => {}
+        }
     }
     issues.into_result(())
 }
 
-fn put_value(
+fn put_value<F>(
     spec: &mut Map<String, Value>,
+    field: &str,
     source: &str,
-    look_up: impl Fn(&str, &str) -> Result<String, (&'static str, String)>,
-    issues: &mut Issues,
-) {
+    (look_up, issues): (&F, &mut Issues),
+) where
+    F: Fn(&str, &str) -> Result<String, (&'static str, String)>,
+{
     let at = format!("/spec/{source}");
     let Some(Value::String(name)) = spec.get(source) else {
         return issues.add(at, "wrong_type", "is not a text; give a name");
@@ -132,7 +176,7 @@ fn put_value(
         }
         Ok(value) => {
             spec.shift_remove(source);
-            spec.insert("value".to_owned(), Value::String(value));
+            spec.insert(field.to_owned(), Value::String(value));
         }
         Err((code, problem)) => issues.add(at, code, problem),
     }
@@ -166,6 +210,28 @@ mod tests {
         let mut document = secret(json!({"from_file": "key"}));
         resolve(&mut document, folder.path()).unwrap();
         assert_eq!(document["spec"], json!({"value": "sk-1\n"}));
+    }
+
+    #[test]
+    fn chain_and_key_of_a_certificate_come_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("c"), "CHAIN\n").unwrap();
+        fs::write(folder.path().join("k"), "KEY\n").unwrap();
+        let of = |spec: Value| json!({"kind": "Certificate", "name": "c", "spec": spec});
+        let mut document = of(json!({"chain_from_file": "c", "key_from_file": "k"}));
+        resolve(&mut document, folder.path()).unwrap();
+        assert_eq!(document["spec"], json!({"chain": "CHAIN", "key": "KEY"}));
+        let mut document = of(json!({"chain": "C", "chain_from_env": "C", "key": "K"}));
+        let issues = resolve(&mut document, folder.path()).unwrap_err();
+        assert_eq!(
+            (issues.0[0].at.as_str(), issues.0[0].code.as_str()),
+            ("/spec/chain_from_env", "two_sources")
+        );
+        let mut document = of(json!({"chain_from_file": "nowhere", "key_from_env": "NOTHING"}));
+        placehold(&mut document).unwrap();
+        tollgate_model::Spec::parse(tollgate_model::Kind::Certificate, &document["spec"]).unwrap();
+        assert!(is_sealed(&of(json!({"chain": "C", "sealed": true}))));
+        assert!(!is_sealed(&of(json!({"chain": "C", "key": "K", "sealed": true}))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The four forms of a resource's content, and the only file that knows all of them:
 //!
-//! | form | a Secret's value | a Credential's key | a Credential's password | where |
+//! | form | a Secret's value, a Certificate's key | a Credential's key | a Credential's password | where |
 //! | --- | --- | --- | --- | --- |
 //! | given | in clear | in clear, or its hash | in clear, or its hash | what an operator sends |
 //! | run | in clear | hash and hint | hash | in memory and on the stream |
@@ -12,7 +12,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tollgate_model::certificate::Certificate;
 use tollgate_model::credential::{Credential, KeyHash};
 use tollgate_model::{Document, Issue, Issues, Kind, ResourceId, Spec};
 use tollgate_policy::Checked;
@@ -88,6 +90,12 @@ impl Contents {
                     checked = check(&document, 0)?;
                 }
             }
+            Spec::Certificate(certificate) => {
+                refuse_expired(certificate, held)?;
+                let key = certificate.key.expose();
+                let sealed = self.sealer.seal(&seal_context(&id), key.as_bytes())?;
+                kept = Some(with_field(&document.spec, "key", "sealed", sealed.into()));
+            }
             Spec::Credential(credential) => {
                 if let Some(hashed) = self.hashed(&document, credential)? {
                     document.spec = hashed;
@@ -140,12 +148,12 @@ impl Contents {
             Some(labels) => serde_json::from_value(labels.clone())
                 .map_err(|error| StoreError::corrupt(format!("labels of {id}"), error))?,
         };
-        let run = match (id.kind, spec.get("sealed").and_then(Value::as_str)) {
-            (Kind::Secret, Some(sealed)) => {
+        let run = match (sealed_field(id.kind), spec.get("sealed").and_then(Value::as_str)) {
+            (Some(field), Some(sealed)) => {
                 let opened = self.sealer.open(&seal_context(&id), sealed)?;
                 let text = str::from_utf8(&opened)
                     .map_err(|error| StoreError::corrupt(id.to_string(), error))?;
-                with_field(spec, "sealed", "value", text.into())
+                with_field(spec, "sealed", field, text.into())
             }
             _ => spec.clone(),
         };
@@ -192,7 +200,7 @@ pub(crate) fn shown_by_name(kind: &str, tenant: &str, name: &str, content: &Valu
 
 fn shown_spec(kind: &str, spec: &Value) -> Value {
     match Kind::from_name(kind) {
-        Some(Kind::Secret) => with_field(spec, "sealed", "sealed", true.into()),
+        Some(Kind::Secret | Kind::Certificate) => with_field(spec, "sealed", "sealed", true.into()),
         Some(Kind::Credential) if spec.get("basic").is_some() => {
             with_password(spec, json!({ "sealed": true }))
         }
@@ -207,16 +215,18 @@ fn shown_spec(kind: &str, spec: &Value) -> Value {
 /// Whether a document holds a sealed place in the stead of a value, as it was shown.
 pub(crate) fn needs_held(document: &Document) -> bool {
     let spec = &document.spec;
+    if let Some(field) = sealed_field(document.id.kind) {
+        return spec.get("sealed") == Some(&Value::Bool(true)) && spec.get(field).is_none();
+    }
     match document.id.kind {
-        Kind::Secret => {
-            spec.get("sealed") == Some(&Value::Bool(true)) && spec.get("value").is_none()
-        }
         Kind::Credential => {
             is_sealed(spec.get("api_key"), "hint")
                 || is_sealed(spec.pointer("/basic/password"), "sealed")
         }
         Kind::Tenant
+        | Kind::Certificate
         | Kind::Gateway
+        | Kind::Secret
         | Kind::Upstream
         | Kind::PolicySet
         | Kind::Api
@@ -244,15 +254,9 @@ fn fill_in(document: &mut Document, held: Option<&Entry>) {
         document.spec = with_password(&document.spec, password.clone());
         return;
     }
-    let (from, field) = match document.id.kind {
-        Kind::Secret => ("sealed", "value"),
-        Kind::Credential => ("api_key", "api_key"),
-        Kind::Tenant
-        | Kind::Gateway
-        | Kind::Upstream
-        | Kind::PolicySet
-        | Kind::Api
-        | Kind::Application => return,
+    let (from, field) = match sealed_field(document.id.kind) {
+        Some(field) => ("sealed", field),
+        None => ("api_key", "api_key"),
     };
     if let Some(value) = held.get(field) {
         document.spec = with_field(&document.spec, from, field, value.clone());
@@ -276,8 +280,39 @@ fn with_password(spec: &Value, password: Value) -> Value {
     with_field(spec, "basic", "basic", basic)
 }
 
+/// The field of a kind that is sealed where it is kept.
+fn sealed_field(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Secret => Some("value"),
+        Kind::Certificate => Some("key"),
+        Kind::Tenant
+        | Kind::Gateway
+        | Kind::Upstream
+        | Kind::PolicySet
+        | Kind::Api
+        | Kind::Application
+        | Kind::Credential => None,
+    }
+}
+
+/// No client takes an expired certificate. One that expired where it stands is another matter: what
+/// it is part of can still be changed.
+fn refuse_expired(certificate: &Certificate, held: Option<&Entry>) -> Result<(), Issues> {
+    let is_held = held.is_some_and(|held| {
+        matches!(&held.checked.spec, Spec::Certificate(held) if held.chain == certificate.chain)
+    });
+    let end = certificate.facts.not_after;
+    if is_held || end > Timestamp::now().as_second() {
+        return Ok(());
+    }
+    let end = Timestamp::from_second(end).map_or_else(|_| end.to_string(), |end| end.to_string());
+    let problem = format!("the first certificate expired at {end}; renew it");
+    Err(Issues::one(Issue::new("/spec/chain", "expired", problem)))
+}
+
 fn seal_context(id: &ResourceId) -> String {
-    format!("secret/{}/{}", id.tenant, id.name)
+    let kind = if id.kind == Kind::Certificate { "certificate" } else { "secret" };
+    format!("{kind}/{}/{}", id.tenant, id.name)
 }
 
 /// The first characters of a key, so that people recognise it; never enough of it to guess the rest.
@@ -362,6 +397,9 @@ mod tests {
         );
         let credential =
             json!({"spec": {"application": "a", "api_key": {"hash": "00ff", "hint": "sk-"}}});
+        let certificate = json!({"spec": {"chain": "PEM", "sealed": "v1:abc"}});
+        let text = shown_by_name("Certificate", "default", "c", &certificate).to_string();
+        assert!(text.contains(r#""chain":"PEM","sealed":true"#) && !text.contains("v1:abc"));
         let text = shown_by_name("Credential", "default", "c", &credential).to_string();
         assert!(!text.contains("00ff") && text.contains(r#""api_key":{"hint":"sk-"}"#));
         let credential =

@@ -185,6 +185,7 @@ mod tests {
             Kind::Secret => json!({ "description": "d", "value": n }),
             Kind::Application
             | Kind::Tenant
+            | Kind::Certificate
             | Kind::Gateway
             | Kind::PolicySet
             | Kind::Api

@@ -14,6 +14,7 @@ use node::{Certified, Held, Node, join};
 use plane::{Answer, Plane, settings, upstream};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tollgate_testkit::pki::Authority;
 use tollgate_testkit::postgres;
 
 const U: &str = "/api/v1/tenants/default/upstreams";
@@ -278,6 +279,65 @@ async fn a_secret_is_nowhere_but_on_the_stream() -> anyhow::Result<()> {
             assert!(!is_there, "{hidden} in {}", file.display());
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificates_key_is_nowhere_but_on_the_stream() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plane = Plane::start(settings(folder.path())).await?;
+    let certified = joined(&plane, "n").await?;
+    let mut node = Node::connect(plane.grpc, &certified, Held::default()).await?;
+    let root = Authority::new("root")?;
+    let issued = root.server(&["api.test"])?;
+    let path = "/api/v1/tenants/default/certificates/c";
+    let given = json!({ "spec": { "chain": issued.chain, "key": issued.key } });
+    let mut answers = vec![plane.put(path, given).await];
+    // What was shown sealed and comes back so keeps its key.
+    let shown = plane.get(path).await;
+    assert_eq!(shown.body["spec"], json!({ "chain": issued.chain, "sealed": true }));
+    let mut edited = shown.body.clone();
+    edited["spec"]["description"] = "d".into();
+    answers.push(plane.put(path, edited).await);
+    assert!(answers.iter().all(|answer| answer.status.is_success()), "{answers:?}");
+    node.reach(2).await?;
+    assert_eq!(node.spec("Certificate", "default", "c").unwrap()["key"], issued.key);
+
+    let other = root.server(&["other.test"])?;
+    let mut renewed = shown.body.clone();
+    renewed["spec"]["chain"] = other.chain.into();
+    answers.push(plane.put(path, renewed).await);
+    assert_eq!(answers.last().unwrap().body["issues"][0]["code"], "key_mismatch");
+    answers.push(shown);
+    answers.push(plane.get("/api/v1/export").await);
+    answers.push(plane.get("/api/v1/revisions/2").await);
+    let secret = issued.key.lines().nth(1).unwrap();
+    for answer in &answers {
+        assert!(!answer.text.contains(secret), "{answer:?}");
+    }
+    let settings = plane.stop().await?;
+    for file in std::fs::read_dir(&settings.data)? {
+        let file = file?.path();
+        let bytes = std::fs::read(&file)?;
+        let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!is_there, "the key in {}", file.display());
+    }
+    // The store's copy is run again.
+    let plane = Plane::start(settings).await?;
+    assert_eq!(plane.get(path).await.body["spec"]["description"], "d");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_certificate_is_refused_when_it_is_written() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plane = Plane::start(settings(folder.path())).await?;
+    let old = Authority::new("root")?.expired_server(&["api.test"])?;
+    let path = "/api/v1/tenants/default/certificates/c";
+    let answer = plane.put(path, json!({ "spec": { "chain": old.chain, "key": old.key } })).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{answer:?}");
+    let issue = &answer.body["issues"][0];
+    assert_eq!((&issue["at"], &issue["code"]), (&json!("/spec/chain"), &json!("expired")));
     Ok(())
 }
 

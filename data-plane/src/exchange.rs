@@ -55,6 +55,9 @@ fn route<'a>(
     request: &Request<Incoming>,
     record: &mut Record,
 ) -> Result<(&'a RouteEntry, Arrival), Fault> {
+    if record.peer().is_misdirected(request) {
+        return Err(Fault::MISDIRECTED);
+    }
     let arrival = arrival::arrive(plan, request)?;
     record.slot = Some(arrival.slot);
     match plan.entry(arrival.slot) {
@@ -101,6 +104,7 @@ impl Call<'_> {
         let mut cx = Cx {
             now_unix_micros: record.started_unix_micros,
             client: client.as_ref().unwrap_or(&peer.client),
+            certificate: peer.certificate(),
             route: &self.entry.facts,
             parameters: &self.arrival.parameters,
             request_id: request_id.to_str().unwrap_or_default(),

@@ -93,6 +93,19 @@ impl From<Violation> for Fault {
 }
 
 impl Fault {
+    /// Plain HTTP where TLS is spoken.
+    pub const TLS_REQUIRED: Self = Self::Malformed {
+        code: "tls_required",
+        status: StatusCode::BAD_REQUEST,
+        problem: "this port speaks https, and the request came in plain http",
+    };
+    /// The host is none that the connection's certificate is for.
+    pub const MISDIRECTED: Self = Self::Malformed {
+        code: "misdirected_request",
+        status: StatusCode::MISDIRECTED_REQUEST,
+        problem: "this connection was made for another host; make one for this host",
+    };
+
     /// Whose doing it is.
     #[must_use]
     pub fn side(&self) -> Side {

@@ -13,6 +13,8 @@ pub mod plan;
 // -- how a request travels --
 // Where the node listens.
 pub mod listener;
+// TLS of listeners: certificates, clients' certificates, sessions.
+pub mod tls;
 // One core: its runtime, its sockets, its connections.
 pub mod thread;
 // What one request thread has to itself.

@@ -17,11 +17,20 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub enum Command {
     /// Take connections from here too.
-    Listen(TcpListener),
+    Listen(TcpListener, Entrance),
     /// Take no more from this address.
     Close(SocketAddr),
     /// A connection that another thread took.
-    Serve(std::net::TcpStream, SocketAddr),
+    Serve(std::net::TcpStream, SocketAddr, Entrance),
+}
+
+/// Where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// The address that was listened on.
+    pub address: SocketAddr,
+    /// Whether it is the node's own, which is there without a gateway's word.
+    pub is_own: bool,
 }
 
 /// The addresses that the node listens on, and the threads that take from them.
@@ -65,7 +74,7 @@ impl Listeners {
     ) -> Result<Self, ListenError> {
         let mut listeners =
             Self { threads, own: address, of_gateway: HashSet::new(), closed: HashSet::new() };
-        listeners.own = listeners.listen(address)?;
+        listeners.own = listeners.listen(address, true)?;
         Ok(listeners)
     }
 
@@ -76,12 +85,13 @@ impl Listeners {
     }
 
     /// Listens as a gateway says: what is new is opened, what is gone is closed, the rest stays as
-    /// it is. Returns what cannot be had.
-    pub fn follow(&mut self, gateway: &Gateway) -> Issues {
+    /// it is. `unserved` are addresses that the gateway names and nothing can be done with. Returns
+    /// what cannot be had.
+    pub fn follow(&mut self, gateway: &Gateway, unserved: &[SocketAddr]) -> Issues {
         let mut issues = Issues::default();
         let wanted: Vec<SocketAddr> = gateway.listeners.iter().map(|l| l.address.0).collect();
         self.of_gateway.retain(|address| {
-            let stays = wanted.contains(address);
+            let stays = wanted.contains(address) && !unserved.contains(address);
             if !stays {
                 for thread in &self.threads {
                     // A thread that is gone takes no connections.
@@ -92,10 +102,11 @@ impl Listeners {
             stays
         });
         for (i, address) in wanted.into_iter().enumerate() {
-            if self.of_gateway.contains(&address) || address == self.own {
+            let is_known = self.of_gateway.contains(&address) || address == self.own;
+            if is_known || unserved.contains(&address) {
                 continue;
             }
-            match self.listen(address) {
+            match self.listen(address, false) {
                 Ok(_) => {
                     self.of_gateway.insert(address);
                 }
@@ -115,7 +126,7 @@ impl Listeners {
         issues
     }
 
-    fn listen(&self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+    fn listen(&self, address: SocketAddr, is_own: bool) -> Result<SocketAddr, ListenError> {
         let failed = |source: io::Error| {
             if source.kind() == io::ErrorKind::AddrInUse {
                 ListenError::InUse { address }
@@ -136,7 +147,8 @@ impl Listeners {
             sockets.push(socket(actual, true).map_err(failed)?);
         }
         for (thread, socket) in self.threads.iter().zip(sockets) {
-            let _ = thread.send(Command::Listen(socket));
+            let entrance = Entrance { address: actual, is_own };
+            let _ = thread.send(Command::Listen(socket, entrance));
         }
         Ok(actual)
     }

@@ -66,6 +66,14 @@ pub struct CoreMetrics {
     pub connections_closed: Counter,
     /// Connections refused for want of room.
     pub connections_refused: Counter,
+    /// Connections closed for want of a good header of the PROXY protocol.
+    pub proxy_headers_refused: Counter,
+    /// TLS handshakes that ended well.
+    pub tls_handshakes: Counter,
+    /// Of those, of sessions that went on.
+    pub tls_resumed: Counter,
+    /// TLS handshakes that did not end well.
+    pub tls_failures: Counter,
     /// Connections given up for what the client sent.
     pub framing_violations: Counter,
     /// Connections made to upstreams.
@@ -168,8 +176,8 @@ impl ApiCounters {
     }
 }
 
-/// Name, type, help, and where a core keeps it.
-type PlainMetric = (&'static str, &'static str, &'static str, fn(&CoreMetrics) -> &Counter);
+/// Name, help, and where a core keeps it; all of them are counters.
+type PlainMetric = (&'static str, &'static str, fn(&CoreMetrics) -> &Counter);
 
 #[derive(Default)]
 struct Sum {
@@ -236,50 +244,9 @@ pub struct NodeFacts {
 pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     let mut text = String::new();
     render_node(&mut text, node);
-    let plain: [PlainMetric; 8] = [
-        ("tollgate_connections_accepted_total", "counter", "Connections taken.", |core| {
-            &core.connections_accepted
-        }),
-        ("tollgate_connections_closed_total", "counter", "Connections that ended.", |core| {
-            &core.connections_closed
-        }),
-        (
-            "tollgate_connections_refused_total",
-            "counter",
-            "Connections refused for want of room.",
-            |core| &core.connections_refused,
-        ),
-        (
-            "tollgate_framing_violations_total",
-            "counter",
-            "Connections given up for malformed or ambiguous messages.",
-            |core| &core.framing_violations,
-        ),
-        (
-            "tollgate_upstream_connections_total",
-            "counter",
-            "Connections made to upstreams.",
-            |core| &core.upstream_connections,
-        ),
-        (
-            "tollgate_upstream_connect_failures_total",
-            "counter",
-            "Connections to upstreams that failed.",
-            |core| &core.upstream_connect_failures,
-        ),
-        ("tollgate_upstream_retries_total", "counter", "Attempts after the first.", |core| {
-            &core.upstream_retries
-        }),
-        (
-            "tollgate_upstream_ejections_total",
-            "counter",
-            "Endpoints left out for calls that failed.",
-            |core| &core.upstream_ejections,
-        ),
-    ];
-    for (name, kind, help, pick) in plain {
+    for (name, help, pick) in plain_metrics() {
         let sum: u64 = cores.iter().map(|core| pick(core).get()).sum();
-        header(&mut text, name, kind, help);
+        header(&mut text, name, "counter", help);
         line(&mut text, name, "", sum);
     }
     header(&mut text, "tollgate_connections_open", "gauge", "Connections that are open now.");
@@ -290,6 +257,52 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     }
     render_apis(&mut text, &sums(cores));
     text
+}
+
+/// What each core counts in one number.
+fn plain_metrics() -> [PlainMetric; 12] {
+    [
+        ("tollgate_connections_accepted_total", "Connections taken.", |core| {
+            &core.connections_accepted
+        }),
+        ("tollgate_connections_closed_total", "Connections that ended.", |core| {
+            &core.connections_closed
+        }),
+        ("tollgate_connections_refused_total", "Connections refused for want of room.", |core| {
+            &core.connections_refused
+        }),
+        ("tollgate_proxy_protocol_refused_total", "Connections without a PROXY header.", |core| {
+            &core.proxy_headers_refused
+        }),
+        ("tollgate_tls_handshakes_total", "TLS handshakes that ended well.", |core| {
+            &core.tls_handshakes
+        }),
+        ("tollgate_tls_handshakes_resumed_total", "TLS sessions that were resumed.", |core| {
+            &core.tls_resumed
+        }),
+        ("tollgate_tls_handshake_failures_total", "TLS handshakes that failed.", |core| {
+            &core.tls_failures
+        }),
+        ("tollgate_framing_violations_total", "Connections given up for what was sent.", |core| {
+            &core.framing_violations
+        }),
+        ("tollgate_upstream_connections_total", "Connections made to upstreams.", |core| {
+            &core.upstream_connections
+        }),
+        (
+            "tollgate_upstream_connect_failures_total",
+            "Connections to upstreams that failed.",
+            |core| &core.upstream_connect_failures,
+        ),
+        ("tollgate_upstream_retries_total", "Attempts after the first.", |core| {
+            &core.upstream_retries
+        }),
+        (
+            "tollgate_upstream_ejections_total",
+            "Endpoints left out for calls that failed.",
+            |core| &core.upstream_ejections,
+        ),
+    ]
 }
 
 fn render_node(text: &mut String, node: &NodeFacts) {

@@ -100,8 +100,9 @@ impl Node {
             let listeners = Arc::clone(&listeners);
             Configurator::new(
                 settings.gateway.clone(),
-                Box::new(move |gateway| {
-                    listeners.lock().unwrap_or_else(PoisonError::into_inner).follow(gateway)
+                Box::new(move |gateway, unserved| {
+                    let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+                    listeners.follow(gateway, unserved)
                 }),
             )
         };

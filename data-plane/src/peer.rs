@@ -2,10 +2,15 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 use tollgate_model::gateway::Network;
-use tollgate_policy::policy::Client;
+use tollgate_policy::policy::{Client, ClientCertificate};
+
+use crate::route::HostName;
+use crate::tls::Shown;
 
 use crate::tunnel::Tunnel;
 
@@ -13,6 +18,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// The other end of a connection.
 pub struct Peer {
@@ -25,6 +31,17 @@ pub struct Peer {
     tunnel: RefCell<Option<Tunnel>>,
     /// The newest `forwarded` field and the host that it names: connections seldom change hosts.
     forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    tls: Option<Box<TlsFacts>>,
+}
+
+/// What a TLS handshake told.
+pub struct TlsFacts {
+    /// The certificate that the client was shown.
+    pub shown: Arc<Shown>,
+    /// The host that it asked for.
+    pub server_name: Option<Box<str>>,
+    /// Its own certificate, which an authority of the listener's vouches for.
+    pub client: Option<ClientCertificate>,
 }
 
 impl Peer {
@@ -43,6 +60,7 @@ impl Peer {
             forwarded_for: forwarded_for.into_boxed_str(),
             tunnel: RefCell::new(None),
             forwarded: RefCell::new(None),
+            tls: None,
         }
     }
 
@@ -54,6 +72,40 @@ impl Peer {
     /// What the connection is left to.
     pub fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.borrow_mut().take()
+    }
+
+    /// The peer of a connection over TLS.
+    #[must_use]
+    pub fn secured(address: SocketAddr, tls: TlsFacts) -> Self {
+        Self { tls: Some(Box::new(tls)), ..Self::new(address) }
+    }
+
+    /// The certificate that the peer proved itself with.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.client.as_ref()
+    }
+
+    /// Whether a request over HTTP/2 is for a host that this connection was not made for: clients
+    /// share one among the hosts of its certificate (RFC 9113 §9.1.1), and no others.
+    #[must_use]
+    pub fn is_misdirected<B>(&self, request: &Request<B>) -> bool {
+        let Some(tls) = &self.tls else { return false };
+        let Some(asked) = tls.server_name.as_deref() else { return false };
+        if request.version() != Version::HTTP_2 {
+            return false;
+        }
+        let field = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let Some(host) = request.uri().authority().map(Authority::as_str).or_else(field) else {
+            return false;
+        };
+        let host = HostName::parse(host);
+        let is_asked = HostName::parse(asked).as_str() == host.as_str();
+        !is_asked && !tls.shown.facts.covers(host.as_str())
+    }
+
+    fn scheme(&self) -> HeaderValue {
+        if self.tls.is_some() { HTTPS } else { HTTP }
     }
 
     /// The client behind trusted proxies: the last address of `x-forwarded-for` that is not
@@ -88,7 +140,7 @@ impl Peer {
             self.continue_list(headers);
         } else {
             headers.insert(X_FORWARDED_FOR, self.address_field.clone());
-            headers.insert(X_FORWARDED_PROTO, HTTP);
+            headers.insert(X_FORWARDED_PROTO, self.scheme());
         }
         if let Some(host) = host {
             let forwarded = self.forwarded(&host);
@@ -114,7 +166,7 @@ impl Peer {
         if let Ok(value) = HeaderValue::from_bytes(&list) {
             headers.insert(X_FORWARDED_FOR, value);
         }
-        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.scheme());
     }
 
     fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
@@ -124,7 +176,8 @@ impl Peer {
             return forwarded.clone();
         }
         let quoted = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
-        let text = format!("{};host=\"{quoted}\";proto=http", self.forwarded_for);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let text = format!("{};host=\"{quoted}\";proto={scheme}", self.forwarded_for);
         let forwarded =
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("for=unknown"));
         *self.forwarded.borrow_mut() = Some((host.clone(), forwarded.clone()));

@@ -85,6 +85,7 @@ async fn run(refresh: Refresh) {
         request_id: request_id.to_str().unwrap_or_default(),
         identity,
         claims,
+        certificate: peer.certificate(),
         onward: forward::onward(entry, &arrival),
         cache: Caching { refresh: Some(lead), ..Caching::default() },
         ports: &ports,

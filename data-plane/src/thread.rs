@@ -19,7 +19,7 @@ use crate::access_log::AccessLog;
 use crate::connection::{self, SWEEP};
 use crate::core::{Core, Shared};
 use crate::fault::Fault;
-use crate::listener::Command;
+use crate::listener::{Command, Entrance};
 use crate::metrics::CoreMetrics;
 
 /// What a request thread is started with.
@@ -73,14 +73,15 @@ async fn run(start: Start) {
             biased;
             () = stop.cancelled() => break,
             command = commands.recv() => match command {
-                Some(Command::Listen(socket)) => {
-                    if let Ok(address) = socket.local_addr() {
-                        let accepting = accept(Rc::clone(&core), socket, threads.clone());
-                        listeners.entry(address).or_default().push(tokio::task::spawn_local(accepting));
-                    }
+                Some(Command::Listen(socket, entrance)) => {
+                    let accepting = accept(Rc::clone(&core), socket, entrance, threads.clone());
+                    let accepting = tokio::task::spawn_local(accepting);
+                    listeners.entry(entrance.address).or_default().push(accepting);
                 }
                 Some(Command::Close(address)) => close(listeners.remove(&address)),
-                Some(Command::Serve(stream, address)) => take_over(&core, stream, address),
+                Some(Command::Serve(stream, address, entrance)) => {
+                    take_over(&core, stream, address, entrance);
+                }
                 None => break,
             },
             _ = sweep.tick() => {
@@ -119,6 +120,7 @@ fn look_after(core: &Core, is_draining: bool) {
 async fn accept(
     core: Rc<Core>,
     socket: std::net::TcpListener,
+    entrance: Entrance,
     threads: Vec<UnboundedSender<Command>>,
 ) {
     let listener = match TcpListener::from_std(socket) {
@@ -127,7 +129,7 @@ async fn accept(
     };
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => deal(&core, &threads, stream, address),
+            Ok((stream, address)) => deal(&core, &threads, stream, address, entrance),
             Err(error) => {
                 // Mostly: no file descriptors left. Others may be closed soon.
                 tracing::warn!(%error, "accept a connection");
@@ -143,13 +145,14 @@ fn deal(
     threads: &[UnboundedSender<Command>],
     stream: TcpStream,
     address: SocketAddr,
+    entrance: Entrance,
 ) {
     let loads = &core.shared.loads;
     let open: usize = loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
     let limit = core.plan().gateway.limits.connections;
     if open >= usize::try_from(limit).unwrap_or(usize::MAX) {
         core.metrics.connections_refused.add(1);
-        return refuse(core, &stream);
+        return refuse(core, &stream, entrance);
     }
     let own = loads.get(core.index).map_or(0, |load| load.load(Ordering::Relaxed));
     let least = (0..).zip(loads).map(|(i, load)| (load.load(Ordering::Relaxed), i)).min();
@@ -162,12 +165,12 @@ fn deal(
         load.fetch_add(1, Ordering::Relaxed);
     }
     if index == core.index {
-        return serve(core, stream, address);
+        return serve(core, stream, address, entrance);
     }
     match stream.into_std() {
         Ok(stream) => {
             if let Some(thread) = threads.get(index) {
-                let _ = thread.send(Command::Serve(stream, address));
+                let _ = thread.send(Command::Serve(stream, address, entrance));
             }
         }
         Err(error) => {
@@ -178,15 +181,24 @@ fn deal(
 }
 
 /// One write of a refusal: who overloads a node gets no more of it.
-fn refuse(core: &Core, stream: &TcpStream) {
+fn refuse(core: &Core, stream: &TcpStream, entrance: Entrance) {
+    // Who waits for a handshake could not read it.
+    if !connection::is_clear(core, entrance) {
+        return;
+    }
     let _ = stream.try_write(&connection::refusal_message(core, Fault::Overloaded));
     // Closed with bytes unread, the client's system may throw the refusal away.
     let _ = stream.try_read(&mut [0; 4096]);
 }
 
-fn take_over(core: &Rc<Core>, stream: std::net::TcpStream, address: SocketAddr) {
+fn take_over(
+    core: &Rc<Core>,
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    entrance: Entrance,
+) {
     match TcpStream::from_std(stream) {
-        Ok(stream) => serve(core, stream, address),
+        Ok(stream) => serve(core, stream, address, entrance),
         Err(error) => {
             tracing::debug!(%error, "take a connection over");
             release(core, core.index);
@@ -194,7 +206,7 @@ fn take_over(core: &Rc<Core>, stream: std::net::TcpStream, address: SocketAddr) 
     }
 }
 
-fn serve(core: &Rc<Core>, stream: TcpStream, address: SocketAddr) {
+fn serve(core: &Rc<Core>, stream: TcpStream, address: SocketAddr, entrance: Entrance) {
     // Without it, a small answer waits up to 40 ms for the client's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "set TCP_NODELAY");
@@ -202,7 +214,7 @@ fn serve(core: &Rc<Core>, stream: TcpStream, address: SocketAddr) {
     core.metrics.connections_accepted.add(1);
     let core = Rc::clone(core);
     tokio::task::spawn_local(async move {
-        connection::serve(Rc::clone(&core), stream, address).await;
+        connection::serve(Rc::clone(&core), stream, address, entrance).await;
         core.metrics.connections_closed.add(1);
         release(&core, core.index);
     });

@@ -10,7 +10,7 @@ use tollgate_data_plane::route::{EncodedSlash, Found, MatchInput, Target};
 use tollgate_model::{Issues, Name};
 use tollgate_proto::v1;
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "Api",
     "Upstream",
     "PolicySet",
@@ -20,6 +20,7 @@ const KINDS: [&str; 9] = [
     "Credential",
     "Secret",
     "Other",
+    "Certificate",
 ];
 
 fn resource(kind: &str, name: &str, version: u64, spec: &[u8]) -> v1::Resource {
@@ -51,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     let upstream = json!({ "endpoints": [{ "url": "http://127.0.0.1:9" }] }).to_string();
     let api =
         json!({ "hosts": ["known.test"], "base_path": "/known", "upstream": "u" }).to_string();
-    let mut node = Configurator::new(Name::default_name(), Box::new(|_| Issues::default()));
+    let mut node = Configurator::new(Name::default_name(), Box::new(|_, _| Issues::default()));
     let upserts = vec![
         resource("Upstream", "u", 1, upstream.as_bytes()),
         resource("Api", "known", 1, api.as_bytes()),

@@ -23,6 +23,12 @@ use tollgate_policy::body::BodyError;
 mod sweep;
 // The client's stream, as hyper sees it.
 mod stream;
+// A socket, or TLS on one.
+mod transport;
+// What a balancer says of the client.
+pub mod proxy_header;
+// The beginning of TLS.
+mod handshake;
 
 pub(crate) use stream::refusal_message;
 pub use sweep::{Connections, SWEEP};
@@ -30,10 +36,14 @@ pub use sweep::{Connections, SWEEP};
 use crate::core::Core;
 use crate::exchange::exchange;
 use crate::framing::{self, Guarded};
+use crate::listener::Entrance;
 use crate::outgoing::ExchangeBody;
 use crate::peer::Peer;
+use crate::plan::{ListenerPlan, Plan};
+use crate::tls::ListenerTls;
 use stream::ClientStream;
 use sweep::{Order, State, UnderWay};
+use transport::Transport;
 
 /// What a client of HTTP/2 sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -49,16 +59,82 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(core: Rc<Core>, stream: TcpStream, address: SocketAddr) {
+pub async fn serve(core: Rc<Core>, stream: TcpStream, address: SocketAddr, entrance: Entrance) {
+    let (listener, limits) = {
+        let plan = core.plan();
+        (listener_of(&plan, entrance), plan.gateway.limits.clone())
+    };
+    match listener {
+        Some(ListenerPlan { tls: None, is_behind_proxy: false }) => {
+            serve_clear(core, stream, address, &limits).await;
+        }
+        // In its own memory: plain connections need none of it.
+        Some(listener) => Box::pin(serve_prepared(core, listener, stream, address)).await,
+        None => {}
+    }
+}
+
+/// Serves a connection that begins with something else than HTTP.
+async fn serve_prepared(
+    core: Rc<Core>,
+    listener: ListenerPlan,
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+) {
+    let gateway = Arc::clone(&core.plan().gateway);
+    let limits = &gateway.limits;
+    if listener.is_behind_proxy {
+        let trusted = &gateway.trusted_proxies;
+        let client = proxy_header::take(&core, &mut stream, address, (trusted, limits)).await;
+        let Some(client) = client else { return };
+        address = client;
+    }
+    let limits = gateway.limits.clone();
+    drop(gateway);
+    match listener.tls {
+        None => serve_clear(core, stream, address, &limits).await,
+        Some(tls) => serve_tls(core, tls, stream, address).await,
+    }
+}
+
+/// What is done with connections that come in here; none where the listener has just gone or cannot
+/// be run.
+fn listener_of(plan: &Plan, entrance: Entrance) -> Option<ListenerPlan> {
+    match plan.listeners.get(&entrance.address) {
+        Some(listener) => listener.clone(),
+        None => entrance.is_own.then(ListenerPlan::default),
+    }
+}
+
+/// Whether HTTP is what a connection begins with here.
+pub(crate) fn is_clear(core: &Core, entrance: Entrance) -> bool {
+    listener_of(&core.plan(), entrance).is_some_and(|listener| listener.tls.is_none())
+}
+
+async fn serve_tls(core: Rc<Core>, tls: Arc<ListenerTls>, stream: TcpStream, address: SocketAddr) {
     let limits = core.plan().gateway.limits.clone();
+    // What it needs, the connection does not keep.
+    let secured = Box::pin(handshake::shake_hands(&core, &tls, stream, &limits)).await;
+    // What a later change replaced goes with its last handshake.
+    drop(tls);
+    let Some(secured) = secured else { return };
+    let peer = Rc::new(Peer::secured(address, secured.facts));
+    if secured.is_http2 {
+        serve_http2(core, peer, secured.stream, &limits).await;
+    } else {
+        serve_http1(core, peer, secured.stream, &limits).await;
+    }
+}
+
+async fn serve_clear(core: Rc<Core>, stream: TcpStream, address: SocketAddr, limits: &Limits) {
     let Ok(is_http2) = tokio::time::timeout(limits.head_time.get(), begins_http2(&stream)).await
     else {
         return stream::end_unclear(&core, stream).await;
     };
     let peer = Rc::new(Peer::new(address));
     match is_http2 {
-        Ok(true) => serve_http2(core, peer, stream, &limits).await,
-        Ok(false) => serve_http1(core, peer, stream, &limits).await,
+        Ok(true) => serve_http2(core, peer, stream, limits).await,
+        Ok(false) => serve_http1(core, peer, stream, limits).await,
         Err(_closed) => {}
     }
 }
@@ -84,7 +160,7 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: &Limits) {
+async fn serve_http1<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, limits: &Limits) {
     let guarded = Guarded::new(stream, framing_limits(limits));
     let state = State::new(Some(guarded.watch()));
     let _entered = core.connections.enter(&core, Arc::clone(&state));
@@ -127,7 +203,7 @@ async fn serve_http1(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: 
     }
 }
 
-async fn serve_http2(core: Rc<Core>, peer: Rc<Peer>, stream: TcpStream, limits: &Limits) {
+async fn serve_http2<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, limits: &Limits) {
     let state = State::new(None);
     let _entered = core.connections.enter(&core, Arc::clone(&state));
     let service = {

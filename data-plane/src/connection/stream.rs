@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::sweep::{Order, State};
+use super::transport::Transport;
 use crate::core::Core;
 use crate::fault::Fault;
 use crate::framing::{Guarded, Position, Watch};
@@ -21,8 +22,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 << 20;
 
 /// A guarded stream that keeps a violation to itself while an earlier request is being answered.
-pub(super) struct ClientStream {
-    guarded: Guarded<TcpStream>,
+pub(super) struct ClientStream<S> {
+    guarded: Guarded<S>,
     watch: Watch,
     state: Arc<State>,
     is_flushed: bool,
@@ -31,14 +32,14 @@ pub(super) struct ClientStream {
     is_holding: bool,
 }
 
-impl ClientStream {
-    pub(super) fn new(guarded: Guarded<TcpStream>, state: Arc<State>) -> Self {
+impl<S: Transport> ClientStream<S> {
+    pub(super) fn new(guarded: Guarded<S>, state: Arc<State>) -> Self {
         let watch = guarded.watch();
         Self { guarded, watch, state, is_flushed: true, has_ended: false, is_holding: false }
     }
 
     /// The stream itself, which speaks another protocol now.
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> S {
         self.guarded.into_inner()
     }
 
@@ -71,13 +72,19 @@ pub(super) async fn end_unclear(core: &Core, stream: TcpStream) {
     close(stream, &last, !last.is_empty()).await;
 }
 
+/// Ends a connection with a refusal that was not asked for in HTTP.
+pub(super) async fn end_with(core: &Core, stream: TcpStream, fault: Fault) {
+    close(stream, &refusal_message(core, fault), true).await;
+}
+
 /// Writes the last bytes and closes. Closed with bytes unread, the client's system may throw the
 /// answer away (RFC 9112 §9.6): they are read for a while.
-async fn close(mut stream: TcpStream, last: &[u8], reads_on: bool) {
+async fn close<S: Transport>(mut stream: S, last: &[u8], reads_on: bool) {
     let closing = async {
         stream.write_all(last).await?;
         stream.shutdown().await?;
-        if reads_on || has_bytes(&stream) { discard(&mut stream).await } else { Ok(()) }
+        let socket = stream.socket();
+        if reads_on || has_bytes(socket) { discard(socket).await } else { Ok(()) }
     };
     if let Ok(Err(error)) = tokio::time::timeout(LINGER, closing).await {
         tracing::debug!(%error, "end a connection");
@@ -124,7 +131,7 @@ async fn discard(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-impl AsyncRead for ClientStream {
+impl<S: Transport> AsyncRead for ClientStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -151,7 +158,7 @@ impl AsyncRead for ClientStream {
     }
 }
 
-impl AsyncWrite for ClientStream {
+impl<S: Transport> AsyncWrite for ClientStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
-use tollgate_model::Name;
 use tollgate_model::credential::{Credential, KeyHash};
 use tollgate_model::password::PasswordHash;
+use tollgate_model::{Kind, Name, ResourceId, Spec};
 use tollgate_policy::policy::Caller;
+
+use super::build::Builder;
+use super::configurator::Configurator;
 
 /// Callers by their keys and by their usernames.
 #[derive(Clone)]
@@ -38,7 +41,7 @@ impl Callers {
     /// Lets a caller prove himself with a credential.
     pub(super) fn insert(&mut self, tenant: &Name, credential: &Credential, caller: Caller) {
         let caller = Arc::new(caller);
-        if let Some(hash) = credential.key_hash() {
+        if let Some(hash) = credential.lookup_key(tenant) {
             self.by_key.insert_mut(hash, Arc::clone(&caller));
         }
         if let Some(basic) = &credential.basic
@@ -51,7 +54,7 @@ impl Callers {
 
     /// Lets nobody prove himself with a credential any longer.
     pub(super) fn remove(&mut self, tenant: &Name, credential: &Credential) {
-        if let Some(hash) = credential.key_hash() {
+        if let Some(hash) = credential.lookup_key(tenant) {
             self.by_key.remove_mut(&hash);
         }
         if let Some(basic) = &credential.basic {
@@ -69,5 +72,35 @@ impl Callers {
         username: &str,
     ) -> Option<&(Arc<Caller>, PasswordHash)> {
         self.by_username.get(&UsernameKey::of(tenant, username))
+    }
+}
+
+impl Configurator {
+    pub(super) fn place_credential(&mut self, id: &ResourceId) {
+        let Some(checked) = self.resources.get(id) else { return };
+        let Spec::Credential(credential) = &checked.spec else { return };
+        let owner =
+            ResourceId::new(Kind::Application, id.tenant.clone(), credential.application.clone());
+        let Some(application) = Builder::of_callers(&self.resources, &self.gateway).caller(&owner)
+        else {
+            self.plan.callers.remove(&id.tenant, credential);
+            return;
+        };
+        let caller = Caller {
+            credential: id.name.clone(),
+            expires_at_unix_micros: credential.expires_at.map(|moment| moment.unix_micros),
+            is_disabled: credential.disabled || application.is_disabled,
+            ..application
+        };
+        self.plan.callers.insert(&id.tenant, credential, caller);
+    }
+
+    pub(super) fn place_application(&mut self, id: &ResourceId) {
+        match Builder::of_callers(&self.resources, &self.gateway).caller(id) {
+            Some(caller) => self.plan.applications.insert_mut(id.clone(), Arc::new(caller)),
+            None => {
+                self.plan.applications.remove_mut(id);
+            }
+        }
     }
 }

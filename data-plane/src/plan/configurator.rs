@@ -2,6 +2,7 @@
 //! path; the cost of a change follows what it touches.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,11 +11,11 @@ use tollgate_model::path::BasePath;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::wire::{self, Digest};
 use tollgate_model::{Issues, Kind, Name, ResourceId, Spec};
-use tollgate_policy::policy::Caller;
 use tollgate_policy::{Checked, Resources};
 use tollgate_proto::v1;
 
 use super::build::{self, Builder, BuiltApi};
+use super::listening::Listening;
 use super::read::read_all;
 use super::upstream::{EndpointId, UpstreamPlan};
 use super::{Plan, RouteEntry, Slot, index};
@@ -36,18 +37,19 @@ pub struct Update {
     pub committed_unix_micros: u64,
 }
 
-/// Tries to listen where a gateway says, and reports what cannot be had.
-pub type Listen = Box<dyn FnMut(&tollgate_model::gateway::Gateway) -> Issues + Send>;
+/// Tries to listen where a gateway says, but for the addresses that cannot be served, and reports
+/// what cannot be had.
+pub type Listen = Box<dyn FnMut(&tollgate_model::gateway::Gateway, &[SocketAddr]) -> Issues + Send>;
 
 /// Builds plans and swaps them in. Owned by the one task that receives the configuration.
 pub struct Configurator {
-    gateway: Name,
+    pub(super) gateway: Name,
     cell: Arc<ArcSwap<Plan>>,
-    plan: Plan,
+    pub(super) plan: Plan,
     held: HashMap<v1::ResourceId, v1::Resource>,
     digest: Digest,
     refused: HashMap<v1::ResourceId, Refused>,
-    resources: Resources,
+    pub(super) resources: Resources,
     placed: HashMap<ResourceId, Placed>,
     upstream_slots: HashMap<ResourceId, Slot>,
     free_entries: Vec<Slot>,
@@ -55,7 +57,10 @@ pub struct Configurator {
     free_upstreams: Vec<Slot>,
     endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
     next_number: u32,
+    listening: Listening,
     listen: Listen,
+    /// Why listeners cannot be served, whatever their addresses.
+    listener_issues: Issues,
     is_listening_refused: bool,
     key_sets: Option<NodeKeySets>,
 }
@@ -81,6 +86,8 @@ struct Dirty {
     credentials: BTreeSet<ResourceId>,
     applications: BTreeSet<ResourceId>,
     is_gateway: bool,
+    /// What listeners show.
+    are_listeners: bool,
     /// Every chain begins with the gateway's policies.
     is_gateway_chain: bool,
 }
@@ -105,7 +112,9 @@ impl Configurator {
             free_upstreams: Vec::new(),
             endpoint_ids: HashMap::new(),
             next_number: 0,
+            listening: Listening::default(),
             listen,
+            listener_issues: Issues::default(),
             is_listening_refused: false,
             key_sets: None,
         }
@@ -179,8 +188,12 @@ impl Configurator {
         }
         self.plan.revision = update.revision;
         self.plan.is_complete |= update.is_whole;
-        self.rebuild(dirty);
+        let listens = self.rebuild(dirty);
         self.cell.store(Arc::new(self.plan.clone()));
+        // After the plan is live: a connection is served by what that says of its listener.
+        if listens {
+            self.listen();
+        }
     }
 
     fn remove(&mut self, wire_id: &v1::ResourceId, dirty: &mut Dirty) {
@@ -254,7 +267,13 @@ impl Configurator {
                 dirty.applications.insert(id.clone());
                 self.mark_referrers(id, dirty);
             }
-            Kind::Tenant | Kind::PolicySet => self.mark_referrers(id, dirty),
+            Kind::Certificate => dirty.are_listeners = true,
+            Kind::Tenant => {
+                // It owns the hosts of its certificates.
+                dirty.are_listeners = true;
+                self.mark_referrers(id, dirty);
+            }
+            Kind::PolicySet => self.mark_referrers(id, dirty),
             Kind::Gateway => {
                 if id.name == self.gateway {
                     dirty.is_gateway = true;
@@ -284,7 +303,7 @@ impl Configurator {
                     self.mark_referrers(referrer, dirty);
                 }
                 Kind::Tenant | Kind::PolicySet => self.mark_referrers(referrer, dirty),
-                Kind::Secret | Kind::Upstream => {}
+                Kind::Certificate | Kind::Secret | Kind::Upstream => {}
             }
         }
     }
@@ -295,25 +314,33 @@ impl Configurator {
             Some(Spec::Secret(_)) => {
                 self.plan.secrets.remove_mut(id);
             }
+            Some(Spec::Certificate(_)) => self.listening.forget(id),
             _ => {}
         }
     }
 
     fn remember_values(&mut self, id: &ResourceId) {
-        if let Some(Spec::Secret(secret)) = self.resources.get(id).map(|checked| &checked.spec) {
-            self.plan.secrets.insert_mut(id.clone(), secret.value.clone());
+        match self.resources.get(id).map(|checked| &checked.spec) {
+            Some(Spec::Secret(secret)) => {
+                self.plan.secrets.insert_mut(id.clone(), secret.value.clone());
+            }
+            Some(Spec::Certificate(certificate)) => self.listening.remember(id, certificate),
+            _ => {}
         }
     }
 
-    fn rebuild(&mut self, mut dirty: Dirty) {
+    /// Whether what is listened on may be another now.
+    fn rebuild(&mut self, mut dirty: Dirty) -> bool {
         if dirty.is_gateway {
             let gateway = build::gateway_of(&self.resources, &self.gateway);
-            self.listen_as(&gateway);
             dirty.is_gateway_chain |= gateway.policies != self.plan.gateway.policies;
             self.plan.gateway = Arc::new(gateway);
-        } else if self.is_listening_refused {
-            // The address may be free by now.
-            self.listen_as(&Arc::clone(&self.plan.gateway));
+        }
+        let listens = dirty.is_gateway || dirty.are_listeners;
+        if listens {
+            let (plans, issues) = self.listening.plans(&self.plan.gateway, &self.resources);
+            self.plan.listeners = Arc::new(plans);
+            self.listener_issues = issues;
         }
         if dirty.is_gateway_chain {
             dirty.apis.extend(self.placed.keys().cloned());
@@ -330,10 +357,17 @@ impl Configurator {
         for id in &dirty.applications {
             self.place_application(id);
         }
+        // What was refused may be free by now.
+        listens || self.is_listening_refused
     }
 
-    fn listen_as(&mut self, gateway: &tollgate_model::gateway::Gateway) {
-        let issues = (self.listen)(gateway);
+    fn listen(&mut self) {
+        let gateway = Arc::clone(&self.plan.gateway);
+        let plans = self.plan.listeners.iter();
+        let unserved: Vec<SocketAddr> =
+            plans.filter(|(_, plan)| plan.is_none()).map(|(address, _)| *address).collect();
+        let mut issues = self.listener_issues.clone();
+        issues.0.extend((self.listen)(&gateway, &unserved).0);
         let id = wire::id_to_wire(&ResourceId::of_gateway(&self.gateway));
         let was_refused = std::mem::replace(&mut self.is_listening_refused, !issues.0.is_empty());
         let Some(held) = self.held.get(&id) else { return };
@@ -466,34 +500,6 @@ impl Configurator {
                 let slot = u32::try_from(self.plan.entries.len()).unwrap_or(u32::MAX);
                 self.plan.entries.push_back_mut(entry);
                 slot
-            }
-        }
-    }
-
-    fn place_credential(&mut self, id: &ResourceId) {
-        let Some(checked) = self.resources.get(id) else { return };
-        let Spec::Credential(credential) = &checked.spec else { return };
-        let owner =
-            ResourceId::new(Kind::Application, id.tenant.clone(), credential.application.clone());
-        let Some(application) = Builder::of_callers(&self.resources, &self.gateway).caller(&owner)
-        else {
-            self.plan.callers.remove(&id.tenant, credential);
-            return;
-        };
-        let caller = Caller {
-            credential: id.name.clone(),
-            expires_at_unix_micros: credential.expires_at.map(|moment| moment.unix_micros),
-            is_disabled: credential.disabled || application.is_disabled,
-            ..application
-        };
-        self.plan.callers.insert(&id.tenant, credential, caller);
-    }
-
-    fn place_application(&mut self, id: &ResourceId) {
-        match Builder::of_callers(&self.resources, &self.gateway).caller(id) {
-            Some(caller) => self.plan.applications.insert_mut(id.clone(), Arc::new(caller)),
-            None => {
-                self.plan.applications.remove_mut(id);
             }
         }
     }

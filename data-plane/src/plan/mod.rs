@@ -17,18 +17,21 @@ use self::callers::Callers;
 use crate::ports::passwords::Question;
 use crate::route::RouteTable;
 
-// Who may call, by what they prove themselves with.
-mod callers;
 // One API as it is run.
 mod build;
+// Who calls, by what they prove themselves with.
+mod callers;
 // Receives resources, keeps out what cannot be run, swaps plans.
 mod configurator;
+// What listeners do with their connections.
+mod listening;
 // Resources as they come, made into what can be run.
 mod read;
 // One upstream as it is called.
 mod upstream;
 
 pub use configurator::{Configurator, Listen, Update};
+pub use listening::{ListenerPlan, ListenerPlans};
 pub use upstream::{Endpoint, EndpointId, UpstreamPlan};
 
 /// A configuration as requests see it. A request reads one, loaded once.
@@ -52,6 +55,8 @@ pub struct Plan {
     secrets: HashTrieMapSync<ResourceId, SecretText>,
     /// What all nodes of the gateway have in common.
     pub gateway: Arc<Gateway>,
+    /// What the gateway's listeners do with their connections.
+    pub listeners: Arc<ListenerPlans>,
     /// Under which API keys are hashed.
     credential_key: [u8; 32],
 }
@@ -114,6 +119,7 @@ impl Plan {
             applications: HashTrieMapSync::new_sync(),
             secrets: HashTrieMapSync::new_sync(),
             gateway: Arc::new(Gateway::default()),
+            listeners: Arc::default(),
             credential_key: [0; 32],
         }
     }
@@ -176,6 +182,13 @@ impl Plan {
         };
         let credential_key = &self.credential_key;
         Question { caller, hash, password: login.password, credential_key }
+    }
+
+    /// Who is found by something proven, within a tenant.
+    #[must_use]
+    pub fn caller_of_proof(&self, tenant: &Name, key: &KeyHash) -> Option<Arc<Caller>> {
+        let caller = self.callers.of_key(key)?;
+        (caller.tenant == *tenant).then(|| Arc::clone(caller))
     }
 
     /// The value of a tenant's secret.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use tollgate_model::Name;
+use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
 use tollgate_policy::jose::Remembered;
 use tollgate_policy::policy::Caller;
@@ -71,6 +72,10 @@ impl Ports for RequestPorts<'_> {
 
     fn caller_of_login<'a>(&'a self, tenant: &Name, login: Login<'_>) -> Proving<'a> {
         self.passwords.prove(self.plan.question(tenant, login), self.password_memory)
+    }
+
+    fn caller_of_proof(&self, tenant: &Name, key: &KeyHash) -> Option<Arc<Caller>> {
+        self.plan.caller_of_proof(tenant, key)
     }
 
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {

@@ -41,7 +41,7 @@ pub(crate) fn whole(apis: usize) -> Update {
 
 /// A node's configurator that runs a configuration.
 pub(crate) fn running(whole: Update) -> Configurator {
-    let mut node = Configurator::new(Name::default_name(), Box::new(|_| Issues::default()));
+    let mut node = Configurator::new(Name::default_name(), Box::new(|_, _| Issues::default()));
     node.apply(whole);
     assert_eq!(node.rejections(), []);
     node

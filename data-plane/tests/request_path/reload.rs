@@ -212,7 +212,7 @@ proptest! {
 
     #[test]
     fn any_interleaving_of_changes_and_requests_sees_one_revision(steps in prop::collection::vec(step(), 1..60)) {
-        let mut configurator = Configurator::new(Name::default_name(), Box::new(|_| Issues::default()));
+        let mut configurator = Configurator::new(Name::default_name(), Box::new(|_, _| Issues::default()));
         let plan = configurator.plan();
         let mut ports: [Option<u16>; APIS] = [None; APIS];
         let mut revision = 0_u16;

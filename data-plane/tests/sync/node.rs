@@ -132,8 +132,10 @@ pub(crate) fn settings_without_token(data: &Path, planes: &[String]) -> Settings
 }
 
 pub(crate) fn try_start(settings: &Settings) -> Result<SyncHandle, StartError> {
-    let configurator =
-        Configurator::new(settings.gateway.clone(), Box::new(|_gateway| Issues::default()));
+    let configurator = Configurator::new(
+        settings.gateway.clone(),
+        Box::new(|_gateway, _unserved| Issues::default()),
+    );
     let load = Load { open_connections: 4, requests_total: 5, resident_bytes: 6 };
     sync::start(settings, configurator, Arc::new(move || load), &Handle::current())
 }

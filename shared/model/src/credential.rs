@@ -5,13 +5,14 @@ use std::fmt;
 use deserr::Deserr;
 use schemars::JsonSchema;
 
+use crate::certificate::Facts;
 use crate::id::Name;
 use crate::issue::Issues;
 use crate::parse::{FromText, Rejected, deserr_text, text_schema};
 use crate::password::Basic;
 use crate::secret::SecretText;
 
-/// A credential of an application: `api_key` or `basic`. One call names one credential.
+/// A credential of an application: `api_key`, `basic` or `certificate`. One call names one credential.
 #[derive(Clone, Debug, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields, validate = one_proof -> Issues)]
 #[schemars(deny_unknown_fields)]
@@ -24,6 +25,9 @@ pub struct Credential {
     /// A username and a password, for HTTP Basic authentication (RFC 7617).
     #[deserr(default)]
     pub basic: Option<Basic>,
+    /// A certificate that callers shake hands with.
+    #[deserr(default)]
+    pub certificate: Option<CertificateProof>,
     /// From when on it is refused; none: never.
     #[deserr(default)]
     pub expires_at: Option<Instant>,
@@ -33,32 +37,154 @@ pub struct Credential {
     pub disabled: bool,
 }
 
-impl Credential {
-    /// The keyed hash of its API key; none where it has no key, or one that is not hashed yet.
-    #[must_use]
-    pub fn key_hash(&self) -> Option<KeyHash> {
-        self.api_key.as_ref().and_then(|key| key.hash)
-    }
-}
-
 fn one_proof(
     credential: Credential,
     location: deserr::ValuePointerRef<'_>,
 ) -> Result<Credential, Issues> {
     let at = crate::issue::pointer(location);
     let mut issues = Issues::default();
-    match (&credential.api_key, &credential.basic) {
-        (Some(_), None) | (None, Some(_)) => {}
-        (None, None) => {
-            issues.add(at, "missing_field", "`api_key` is missing; add it, or `basic`");
+    let given = [
+        ("api_key", credential.api_key.is_some()),
+        ("basic", credential.basic.is_some()),
+        ("certificate", credential.certificate.is_some()),
+    ];
+    let mut given = given.into_iter().filter(|(_, is_given)| *is_given);
+    match (given.next(), given.next()) {
+        (None, _) => {
+            let problem = "`api_key` is missing; add it, or `basic` or `certificate`";
+            issues.add(at, "missing_field", problem);
         }
-        (Some(_), Some(_)) => issues.add(
-            format!("{at}/basic"),
+        (Some(_), None) => {}
+        (Some(_), Some((second, _))) => issues.add(
+            format!("{at}/{second}"),
             "two_proofs",
-            "a credential is `api_key` or `basic`; write two credentials",
+            "a credential is one of `api_key`, `basic` and `certificate`; write one for each",
         ),
     }
     issues.into_result(credential)
+}
+
+impl Credential {
+    /// What a caller with this key or certificate is found by; none before a key is hashed, and for a password.
+    #[must_use]
+    pub fn lookup_key(&self, tenant: &Name) -> Option<KeyHash> {
+        let of_key = self.api_key.as_ref().and_then(|key| key.hash);
+        of_key.or_else(|| Some(self.certificate.as_ref()?.key(tenant)))
+    }
+}
+
+/// Which certificate it is: by one of these.
+#[derive(Clone, Debug, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields, validate = one_way -> Issues)]
+#[schemars(deny_unknown_fields)]
+pub struct CertificateProof {
+    /// SHA-256 of the certificate, 64 hexadecimal digits; colons may stand between.
+    #[deserr(default)]
+    pub fingerprint: Option<Fingerprint>,
+    /// The subject's distinguished name, such as `C=DE, O=Shop, CN=web`.
+    #[deserr(default)]
+    pub subject: Option<String>,
+    /// One of the subject alternative names with its sort: `dns:`, `uri:`, `email:` or `ip:`.
+    #[deserr(default)]
+    pub san: Option<AlternativeName>,
+}
+
+fn one_way(
+    proof: CertificateProof,
+    location: deserr::ValuePointerRef<'_>,
+) -> Result<CertificateProof, Issues> {
+    let at = crate::issue::pointer(location);
+    let mut issues = Issues::default();
+    let given = [proof.fingerprint.is_some(), proof.subject.is_some(), proof.san.is_some()];
+    if given.iter().filter(|is_given| **is_given).count() != 1 {
+        let problem = "give one of `fingerprint`, `subject` and `san`";
+        issues.add(at.as_str(), "invalid_count", problem);
+    }
+    if proof.subject.as_deref().is_some_and(|text| text.is_empty() || text.len() > 1_024) {
+        issues.add(format!("{at}/subject"), "invalid_subject", "give 1 to 1,024 bytes");
+    }
+    issues.into_result(proof)
+}
+
+/// SHA-256 of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// A subject alternative name with its sort before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlternativeName(pub String);
+
+impl CertificateProof {
+    /// What a caller of `tenant` with this certificate is found by.
+    #[must_use]
+    pub fn key(&self, tenant: &Name) -> KeyHash {
+        if let Some(Fingerprint(fingerprint)) = &self.fingerprint {
+            return proof_key(tenant, b"fingerprint", fingerprint);
+        }
+        match (&self.subject, &self.san) {
+            (Some(subject), _) => proof_key(tenant, b"subject", subject.as_bytes()),
+            (None, Some(AlternativeName(name))) => proof_key(tenant, b"san", name.as_bytes()),
+            // The check wants one of the three.
+            (None, None) => proof_key(tenant, b"", b""),
+        }
+    }
+
+    /// What a caller of `tenant` is found by who showed this certificate, the narrowest first.
+    pub fn keys<'a>(facts: &'a Facts, tenant: &'a Name) -> impl Iterator<Item = KeyHash> + 'a {
+        let names = facts.alternative_names.iter();
+        [
+            proof_key(tenant, b"fingerprint", &facts.fingerprint),
+            proof_key(tenant, b"subject", facts.subject.as_bytes()),
+        ]
+        .into_iter()
+        .chain(names.map(|name| proof_key(tenant, b"san", name.as_bytes())))
+    }
+}
+
+/// Of another context than the hashes of API keys, so that none is ever the other.
+fn proof_key(tenant: &Name, sort: &[u8], value: &[u8]) -> KeyHash {
+    let mut hasher = blake3::Hasher::new_derive_key("tollgate 2026 client certificate credential");
+    for part in [tenant.as_str().as_bytes(), b"\0", sort, b"\0", value] {
+        hasher.update(part);
+    }
+    KeyHash(*hasher.finalize().as_bytes())
+}
+
+impl FromText for Fingerprint {
+    const EXPECTED: &'static str = "64 hexadecimal digits, with or without colons";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        let bare = text.replace(':', "").to_ascii_lowercase();
+        blake3::Hash::from_hex(&bare).map(|hash| Self(*hash.as_bytes())).map_err(|_not_hex| {
+            Rejected::new("invalid_fingerprint", format!("is not {}", Self::EXPECTED))
+        })
+    }
+}
+
+impl FromText for AlternativeName {
+    const EXPECTED: &'static str = "a name with its sort, such as uri:spiffe://shop/web";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        let refuse = || {
+            let text = text.escape_debug();
+            Rejected::new("invalid_san", format!("`{text}` is not {}", Self::EXPECTED))
+        };
+        let (sort, name) = text.split_once(':').ok_or_else(refuse)?;
+        if name.is_empty() || text.len() > 2_048 {
+            return Err(refuse());
+        }
+        match sort {
+            // As a certificate's are read.
+            "dns" => Ok(Self(text.to_ascii_lowercase())),
+            "ip" => {
+                let address =
+                    name.parse::<std::net::IpAddr>().map_err(|_not_an_address| refuse())?;
+                Ok(Self(format!("ip:{address}")))
+            }
+            "uri" | "email" => Ok(Self(text.to_owned())),
+            _ => Err(refuse()),
+        }
+    }
 }
 
 /// An API key: `value` as it is written, `hash` and `hint` as they are kept. One of both.
@@ -158,6 +284,8 @@ impl FromText for Instant {
     }
 }
 
-deserr_text!(KeyHash, Instant);
+deserr_text!(KeyHash, Instant, Fingerprint, AlternativeName);
+text_schema!(Fingerprint, "Fingerprint", "64 hexadecimal digits, with or without colons.");
+text_schema!(AlternativeName, "AlternativeName", "A subject alternative name with its sort.");
 text_schema!(KeyHash, "KeyHash", "64 hexadecimal digits.");
 text_schema!(Instant, "Moment", "RFC 3339, such as 2027-01-31T00:00:00Z.");

@@ -2,20 +2,22 @@
 
 use std::net::SocketAddr;
 
-use deserr::Deserr;
-use schemars::JsonSchema;
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use rustls_pki_types::CertificateDer;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::attachment::Attachment;
+use crate::certificate::certificates_of_pem;
 use crate::id::Name;
 use crate::issue::Issues;
-use crate::parse::{FromText, Rejected, deserr_text, text_schema};
+use crate::parse::{FromText, Rejected, deserr_text, expected, text_schema};
 use crate::units::{Size, Span};
 
 /// A gateway: what all nodes that joined it have in common.
 ///
 /// The gateway `default` is there without being written, with every default below.
 #[derive(Clone, Debug, Default, Deserr, JsonSchema)]
-#[deserr(error = Issues, deny_unknown_fields)]
+#[deserr(error = Issues, deny_unknown_fields, validate = proxies_named -> Issues)]
 #[schemars(deny_unknown_fields)]
 pub struct Gateway {
     /// For people.
@@ -39,7 +41,22 @@ pub struct Gateway {
     pub policies: Vec<Attachment>,
 }
 
-/// An address to listen on, in the clear.
+fn proxies_named(gateway: Gateway, location: ValuePointerRef<'_>) -> Result<Gateway, Issues> {
+    let mut issues = Issues::default();
+    let at = crate::issue::pointer(location);
+    for (i, listener) in gateway.listeners.iter().enumerate() {
+        if listener.proxy_protocol && gateway.trusted_proxies.is_empty() {
+            issues.add(
+                format!("{at}/listeners/{i}/proxy_protocol"),
+                "no_trusted_proxies",
+                "nobody is trusted to send the header; name the balancers in `trusted_proxies`",
+            );
+        }
+    }
+    issues.into_result(gateway)
+}
+
+/// An address to listen on: in the clear, or with TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields)]
 #[schemars(deny_unknown_fields)]
@@ -48,7 +65,92 @@ pub struct Listener {
     pub name: Name,
     /// IP address and port, such as `0.0.0.0:8081` or `[::]:8081`.
     pub address: ListenAddress,
+    /// Whether every connection begins with a header of the PROXY protocol, version 1 or 2, that tells
+    /// the client's address. Taken from `trusted_proxies` alone; all others are closed. Default false.
+    #[deserr(default)]
+    #[schemars(with = "Option<bool>")]
+    pub proxy_protocol: bool,
+    /// TLS for every connection; none: in the clear.
+    #[deserr(default)]
+    pub tls: Option<ListenerTls>,
 }
+
+/// TLS of a listener. Clients choose HTTP/2 or HTTP/1.1 by ALPN.
+#[derive(Clone, Debug, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields, validate = some_certificate -> Issues)]
+#[schemars(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Certificates of the tenant `default`; the first is for clients that name no known host. None: all
+    /// of the tenant `default` by name, and those of other tenants for the hosts that these own.
+    #[deserr(default)]
+    pub certificates: Option<Vec<Name>>,
+    /// The oldest version that is spoken. Default 1.2.
+    #[deserr(default)]
+    #[schemars(with = "Option<TlsVersion>")]
+    pub min_version: TlsVersion,
+    /// Whether clients prove themselves with certificates too; none: they are not asked.
+    #[deserr(default)]
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+fn some_certificate(
+    tls: ListenerTls,
+    location: ValuePointerRef<'_>,
+) -> Result<ListenerTls, Issues> {
+    let mut issues = Issues::default();
+    let at = format!("{}/certificates", crate::issue::pointer(location));
+    let names = tls.certificates.as_deref();
+    if names.is_some_and(<[Name]>::is_empty) {
+        let problem = "is empty; name a certificate, or leave `certificates` out for all";
+        issues.add(at.as_str(), "invalid_count", problem);
+    }
+    for (i, name) in names.unwrap_or_default().iter().enumerate() {
+        if names.unwrap_or_default().iter().take(i).any(|other| other == name) {
+            issues.add(format!("{at}/{i}"), "duplicate", format!("`{name}` stands here already"));
+        }
+    }
+    issues.into_result(tls)
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2 (RFC 5246), with ECDHE and AEAD ciphers alone.
+    #[default]
+    V1_2,
+    /// 1.3 (RFC 8446).
+    V1_3,
+}
+
+/// Certificates that clients prove themselves with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
+pub struct ClientCertificates {
+    /// Whether a client may come without one. Default required. One of an unknown authority is refused
+    /// either way.
+    #[deserr(default)]
+    #[schemars(with = "Option<ClientCertificateMode>")]
+    pub mode: ClientCertificateMode,
+    /// The authorities' own certificates, in PEM.
+    pub authorities: Authorities,
+}
+
+/// Whether a client may come without a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, rename_all = lowercase)]
+#[schemars(rename_all = "lowercase")]
+pub enum ClientCertificateMode {
+    /// It may not.
+    #[default]
+    Required,
+    /// It may.
+    Optional,
+}
+
+/// The certificates of authorities, in DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities(pub Vec<CertificateDer<'static>>);
 
 /// An IP address and a port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +209,59 @@ impl Default for Limits {
     }
 }
 
+impl Deserr<Issues> for TlsVersion {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Issues> {
+        // Without quotes, YAML reads a number.
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            Value::Float(number) => number.to_string(),
+            Value::Null
+            | Value::Boolean(_)
+            | Value::Integer(_)
+            | Value::NegativeInteger(_)
+            | Value::Sequence(_)
+            | Value::Map(_) => return Err(expected("\"1.2\" or \"1.3\"", &value, location)),
+        };
+        match text.as_str() {
+            "1.2" => Ok(Self::V1_2),
+            "1.3" => Ok(Self::V1_3),
+            _ => {
+                let at = crate::issue::pointer(location);
+                let problem = format!("`{}` is not spoken; give 1.2 or 1.3", text.escape_debug());
+                Err(Issues::one(crate::issue::Issue::new(at, "unknown_value", problem)))
+            }
+        }
+    }
+}
+
+impl JsonSchema for TlsVersion {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TlsVersion".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A version of TLS.", "enum": ["1.2", "1.3", 1.2, 1.3] })
+    }
+}
+
+impl FromText for Authorities {
+    const EXPECTED: &'static str = "certificates in PEM";
+
+    fn from_text(text: &str) -> Result<Self, Rejected> {
+        if text.len() > 262_144 {
+            return Err(Rejected::new("too_large", "is longer than 262,144 bytes"));
+        }
+        if text.contains("PRIVATE KEY-----") {
+            let problem = "holds a private key, which would be shown; give the certificates alone";
+            return Err(Rejected::new("key_in_chain", problem));
+        }
+        certificates_of_pem(text).map(Self)
+    }
+}
+
 impl FromText for ListenAddress {
     const EXPECTED: &'static str = "an IP address and a port, such as 0.0.0.0:8081";
 
@@ -137,6 +292,7 @@ impl FromText for Network {
     }
 }
 
-deserr_text!(ListenAddress, Network);
+deserr_text!(ListenAddress, Network, Authorities);
 text_schema!(ListenAddress, "ListenAddress", "An IP address and a port.");
+text_schema!(Authorities, "Authorities", "Certificates in PEM.");
 text_schema!(Network, "Network", "A network in CIDR form, or one address.");

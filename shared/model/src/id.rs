@@ -15,6 +15,8 @@ use crate::parse::{FromText, Rejected};
 pub enum Kind {
     /// Owns everything else and is isolated.
     Tenant,
+    /// A chain and its key, for listeners.
+    Certificate,
     /// A named group of nodes with listeners.
     Gateway,
     /// A value that is written and never read back.
@@ -33,8 +35,9 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which a set is applied: what is referred to comes first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Tenant,
+        Self::Certificate,
         Self::Gateway,
         Self::Secret,
         Self::Upstream,
@@ -49,6 +52,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tenant => "Tenant",
+            Self::Certificate => "Certificate",
             Self::Gateway => "Gateway",
             Self::Secret => "Secret",
             Self::Upstream => "Upstream",
@@ -64,6 +68,7 @@ impl Kind {
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Tenant => "tenants",
+            Self::Certificate => "certificates",
             Self::Gateway => "gateways",
             Self::Secret => "secrets",
             Self::Upstream => "upstreams",

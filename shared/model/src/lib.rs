@@ -26,6 +26,8 @@ pub mod attachment;
 pub mod tenant;
 // Kind `Gateway`.
 pub mod gateway;
+// Kind `Certificate`.
+pub mod certificate;
 // Kind `Secret`.
 pub mod secret;
 // Which endpoints are well.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::api::Api;
 use crate::application::Application;
+use crate::certificate::Certificate;
 use crate::credential::Credential;
 use crate::gateway::Gateway;
 use crate::id::{Kind, Name, ResourceId};
@@ -189,6 +190,8 @@ fn read_labels(object: &Map<String, Value>, issues: &mut Issues) -> BTreeMap<Str
 pub enum Spec {
     /// Of a tenant.
     Tenant(Tenant),
+    /// Of a certificate.
+    Certificate(Box<Certificate>),
     /// Of a gateway.
     Gateway(Gateway),
     /// Of a secret.
@@ -214,6 +217,9 @@ impl Spec {
     pub fn parse(kind: Kind, spec: &Value) -> Result<Self, Issues> {
         let parsed = match kind {
             Kind::Tenant => parse::value(spec).map(Self::Tenant),
+            Kind::Certificate => {
+                parse::value(spec).map(|certificate| Self::Certificate(Box::new(certificate)))
+            }
             Kind::Gateway => parse::value(spec).map(Self::Gateway),
             Kind::Secret => parse::value(spec).map(Self::Secret),
             Kind::Upstream => parse::value(spec).map(|upstream| Self::Upstream(Box::new(upstream))),
@@ -234,6 +240,7 @@ impl Spec {
     pub fn schema(kind: Kind, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         match kind {
             Kind::Tenant => generator.subschema_for::<Tenant>(),
+            Kind::Certificate => generator.subschema_for::<Certificate>(),
             Kind::Gateway => generator.subschema_for::<Gateway>(),
             Kind::Secret => generator.subschema_for::<Secret>(),
             Kind::Upstream => generator.subschema_for::<Upstream>(),

@@ -120,8 +120,17 @@ impl Compiler<'_> {
             Spec::Credential(credential) => {
                 self.refer("/spec/application", Kind::Application, &credential.application);
             }
+            Spec::Gateway(gateway) => {
+                for (i, listener) in gateway.listeners.iter().enumerate() {
+                    let names = listener.tls.iter().flat_map(|tls| &tls.certificates);
+                    for (j, name) in names.flatten().enumerate() {
+                        let at = format!("/spec/listeners/{i}/tls/certificates/{j}");
+                        self.refer(at, Kind::Certificate, name);
+                    }
+                }
+            }
             Spec::Tenant(_)
-            | Spec::Gateway(_)
+            | Spec::Certificate(_)
             | Spec::Secret(_)
             | Spec::Upstream(_)
             | Spec::PolicySet(_)
@@ -142,7 +151,9 @@ impl Compiler<'_> {
                 (self.policies(&application.policies, "/spec", "", None), Vec::new())
             }
             Spec::Api(api) => self.api_policies(api),
-            Spec::Secret(_) | Spec::Upstream(_) | Spec::Credential(_) => (Vec::new(), Vec::new()),
+            Spec::Certificate(_) | Spec::Secret(_) | Spec::Upstream(_) | Spec::Credential(_) => {
+                (Vec::new(), Vec::new())
+            }
         }
     }
 

@@ -2,8 +2,10 @@
 //! subject of a certificate.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tollgate_model::certificate::Facts;
 
 /// Statements about the caller whose origin is proven. Texts of the caller's own making never
 /// stand here.
@@ -61,6 +63,33 @@ fn scalar(value: &Value) -> Option<Cow<'_, str>> {
         Value::Number(number) => Some(Cow::Owned(number.to_string())),
         Value::Bool(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A client's certificate that an authority vouches for.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// What it says.
+    pub facts: Facts,
+    /// The same as claims; made once a connection.
+    pub claims: Arc<Claims>,
+}
+
+impl ClientCertificate {
+    /// A certificate with its claims.
+    #[must_use]
+    pub fn new(facts: Facts) -> Self {
+        let all = [
+            ("subject", Value::from(facts.subject.as_str())),
+            ("names", Value::from(facts.alternative_names.clone())),
+            ("fingerprint", Value::from(facts.fingerprint_text())),
+        ];
+        let claims = Claims {
+            subject: Some(Box::from(facts.subject.as_str())),
+            all: all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            ..Claims::default()
+        };
+        Self { facts, claims: Arc::new(claims) }
     }
 }
 

@@ -13,6 +13,7 @@ use tollgate_model::{Issues, Name, ResourceId};
 use crate::body::Body;
 use crate::chain::Chain;
 use crate::claims::Claims;
+pub use crate::claims::ClientCertificate;
 use crate::jose::KeySource;
 use crate::onward::Onward;
 use crate::ports::Ports;
@@ -210,6 +211,8 @@ pub struct Cx<'a> {
     pub now_unix_micros: u64,
     /// Where it comes from.
     pub client: &'a Client,
+    /// The certificate that the peer proved itself with, verified by its listener.
+    pub certificate: Option<&'a ClientCertificate>,
     /// The route that it matched.
     pub route: &'a RouteFacts,
     /// The parameters of the route's path in this request.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_model::Name;
+use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
 
 use crate::jose::{Generation, KeySet, KeySource, Remembered};
@@ -32,6 +33,10 @@ pub trait Ports {
     /// Finds out whether a username and a password belong together, among the callers of `tenant`.
     /// Whether the caller is switched off or expired is the policy's to judge.
     fn caller_of_login<'a>(&'a self, tenant: &Name, login: Login<'_>) -> Proving<'a>;
+
+    /// The caller that something proven belongs to, such as a client's certificate, among the callers of
+    /// `tenant`; see [`tollgate_model::credential::Credential::lookup_key`].
+    fn caller_of_proof(&self, tenant: &Name, key: &KeyHash) -> Option<Arc<Caller>>;
 
     /// The value of a tenant's secret.
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText>;

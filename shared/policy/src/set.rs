@@ -87,7 +87,7 @@ impl Set {
                 }
             }
             Spec::Credential(credential) => {
-                if let Some(hash) = credential.key_hash() {
+                if let Some(hash) = credential.lookup_key(&checked.id.tenant) {
                     add(&mut self.keys, hash, &checked.id);
                 }
                 if let Some(basic) = &credential.basic {
@@ -100,7 +100,8 @@ impl Set {
                     add(&mut self.hosts, host.clone(), &checked.id);
                 }
             }
-            Spec::Gateway(_)
+            Spec::Certificate(_)
+            | Spec::Gateway(_)
             | Spec::Secret(_)
             | Spec::Upstream(_)
             | Spec::PolicySet(_)
@@ -139,7 +140,7 @@ impl Set {
                 }
             }
             Spec::Credential(credential) => {
-                if let Some(hash) = credential.key_hash() {
+                if let Some(hash) = credential.lookup_key(&id.tenant) {
                     discard(&mut self.keys, &hash, id);
                 }
                 if let Some(basic) = &credential.basic {
@@ -152,7 +153,8 @@ impl Set {
                     discard(&mut self.hosts, host, id);
                 }
             }
-            Spec::Gateway(_)
+            Spec::Certificate(_)
+            | Spec::Gateway(_)
             | Spec::Secret(_)
             | Spec::Upstream(_)
             | Spec::PolicySet(_)
@@ -210,7 +212,8 @@ impl Set {
                 // A tenant's hosts decide about its APIs, a set's policies about where it may stand.
                 Kind::Tenant => referrer.kind == Kind::Api,
                 Kind::PolicySet => referrer.kind == Kind::Application,
-                Kind::Gateway
+                Kind::Certificate
+                | Kind::Gateway
                 | Kind::Secret
                 | Kind::Upstream
                 | Kind::Api
@@ -260,17 +263,29 @@ impl Set {
                 }
             }
             Spec::Application(_) => self.check_sets(checked, issues),
-            Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
+            Spec::Certificate(_) | Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
         }
     }
 
     /// Whether a key, or a username within its tenant, is one credential's alone.
     fn check_proof(&self, id: &ResourceId, credential: &Credential, issues: &mut Issues) {
-        let holders = credential.key_hash().and_then(|hash| self.keys.get(&hash));
+        let hash = credential.lookup_key(&id.tenant);
+        let holders = hash.and_then(|hash| self.keys.get(&hash));
         if holders.is_some_and(|holders| holders.size() > 1) {
-            // Whose it is stays unsaid: it may be another tenant's.
-            let problem = "the key is another credential's already; make a new one";
-            issues.add("/spec/api_key", "key_in_use", problem);
+            // Whose a key is stays unsaid: it may be another tenant's.
+            let (at, code, problem) = match &credential.certificate {
+                None => (
+                    "/spec/api_key",
+                    "key_in_use",
+                    "the key is another credential's already; make a new one",
+                ),
+                Some(_) => (
+                    "/spec/certificate",
+                    "certificate_in_use",
+                    "another credential of this tenant names the same certificate",
+                ),
+            };
+            issues.add(at, code, problem);
         }
         let Some(basic) = &credential.basic else { return };
         let holders = self.logins.get(&(id.tenant.clone(), basic.username.clone()));

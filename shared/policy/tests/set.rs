@@ -317,6 +317,42 @@ fn a_key_is_one_credentials() {
 }
 
 #[test]
+fn a_certificate_that_a_listener_shows_must_be_there_and_stay() {
+    let gateway = "{kind: Gateway, name: edge, spec: {listeners: [{name: a, address: '0.0.0.0:1', tls: {certificates: [c]}}]}}";
+    let certificate = tollgate_testkit::pki::Authority::new("root").unwrap();
+    let certificate = certificate.server(&["a.test"]).unwrap().document("c");
+    let mut set = Set::default();
+    assert_eq!(
+        write(&mut set, gateway),
+        ["Gateway default/edge /spec/listeners/0/tls/certificates/0 unknown_reference"]
+    );
+    assert_eq!(write(&mut set, &format!("{certificate}---\n{gateway}")), [""; 0]);
+    assert_eq!(
+        delete(&mut set, Kind::Certificate, "default", "c"),
+        ["Certificate default/c  in_use"]
+    );
+}
+
+#[test]
+fn a_client_certificate_is_one_credentials_of_a_tenant() {
+    let mut set = tenants();
+    let of = |tenant: &str, name: &str, certificate: &str| {
+        format!(
+            "{{kind: Application, tenant: {tenant}, name: app, spec: {{}}}}
+---
+{{kind: Credential, tenant: {tenant}, name: {name}, spec: {{application: app, certificate: {{{certificate}}}}}}}"
+        )
+    };
+    assert_eq!(write(&mut set, &of("shop", "one", "subject: CN=web")), [""; 0]);
+    assert_eq!(write(&mut set, &of("bank", "one", "subject: CN=web")), [""; 0]);
+    assert_eq!(write(&mut set, &of("shop", "two", "san: 'dns:web'")), [""; 0]);
+    assert_eq!(
+        write(&mut set, &of("shop", "two", "subject: CN=web")),
+        ["Credential shop/two /spec/certificate certificate_in_use"]
+    );
+}
+
+#[test]
 fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
     let mut set =
         set("{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}

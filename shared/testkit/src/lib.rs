@@ -18,3 +18,5 @@ pub mod upstream;
 
 // Keys and tokens of an identity provider.
 pub mod tokens;
+// Authorities and the certificates that they issue.
+pub mod pki;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod client;
 mod node;
+pub(crate) mod tls;
 
 pub(crate) use client::{Answer, Http1, Http2, SendBody, Wire, collected, full, request};
 pub(crate) use node::{API_KEY, TestNode};

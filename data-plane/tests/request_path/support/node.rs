@@ -66,7 +66,7 @@ impl TestNode {
         let listeners = Mutex::new(listeners);
         let mut configurator = Configurator::new(
             Name::default_name(),
-            Box::new(move |gateway| listeners.lock().unwrap().follow(gateway)),
+            Box::new(move |gateway, unserved| listeners.lock().unwrap().follow(gateway, unserved)),
         );
         configurator.set_credential_key(CREDENTIAL_KEY);
         let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());

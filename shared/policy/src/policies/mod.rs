@@ -150,6 +150,7 @@ policies! {
     api_key::ApiKey,
     basic_auth::BasicAuth,
     jwt::Jwt,
+    mtls_identity::MtlsIdentity,
     any_of::AnyOf,
     acl::Acl,
     rate_limit::RateLimit,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::{Request, Response, StatusCode};
+use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
 use tollgate_model::{FromText as _, Name};
 use tollgate_policy::chain::{Carries, Chain};
 use tollgate_policy::jose::{Generation, KeySet, KeySource, Remembered};
 use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
-use tollgate_policy::policy::{Caller, Client, Parameters, RouteFacts};
+use tollgate_policy::policy::{Caller, Client, ClientCertificate, Parameters, RouteFacts};
 use tollgate_policy::ports::{
     Cache, Concurrency, Counters, Decision, Enter, Entered, FoundKeys, Gate, KeySets, Login,
     Permit, Ports, Proof, Proving, Take, Taken,
@@ -53,12 +54,14 @@ pub(crate) fn chain(texts: &[&str]) -> Chain {
 pub(crate) struct World {
     pub(crate) now_unix_micros: u64,
     pub(crate) client: Client,
+    pub(crate) certificate: Option<ClientCertificate>,
     pub(crate) route: RouteFacts,
     pub(crate) parameters: HashMap<String, String>,
     pub(crate) identity: Option<Arc<Caller>>,
     pub(crate) claims: Option<Arc<Claims>>,
     pub(crate) callers: HashMap<(Name, Vec<u8>), Arc<Caller>>,
     pub(crate) applications: HashMap<(Name, Name), Arc<Caller>>,
+    pub(crate) proofs: HashMap<KeyHash, Arc<Caller>>,
     pub(crate) secrets: HashMap<(Name, Name), SecretText>,
     pub(crate) key_sets: KeySetsDouble,
     pub(crate) remembered: Remembered,
@@ -73,6 +76,7 @@ impl Default for World {
         Self {
             now_unix_micros: NOW,
             client: Client { address: [192, 0, 2, 7].into(), address_text: "192.0.2.7".into() },
+            certificate: None,
             route: RouteFacts {
                 tenant: Name::default_name(),
                 api: name("orders"),
@@ -83,6 +87,7 @@ impl Default for World {
             claims: None,
             callers: HashMap::new(),
             applications: HashMap::new(),
+            proofs: HashMap::new(),
             secrets: HashMap::new(),
             key_sets: KeySetsDouble::default(),
             remembered: Remembered::new([3; 32]),
@@ -113,6 +118,7 @@ impl World {
         Cx {
             now_unix_micros: self.now_unix_micros,
             client: &self.client,
+            certificate: self.certificate.as_ref(),
             route: &self.route,
             parameters: self,
             request_id: "request-1",
@@ -262,6 +268,10 @@ impl Ports for World {
             tokio::task::yield_now().await;
             proof
         }))
+    }
+
+    fn caller_of_proof(&self, tenant: &Name, key: &KeyHash) -> Option<Arc<Caller>> {
+        self.proofs.get(key).filter(|caller| caller.tenant == *tenant).cloned()
     }
 
     fn secret(&self, tenant: &Name, name: &Name) -> Option<&SecretText> {
