@@ -108,6 +108,7 @@ impl Call<'_> {
             route: &self.entry.facts,
             parameters: &self.arrival.parameters,
             request_id: request_id.to_str().unwrap_or_default(),
+            scheme: peer.scheme(),
             identity: None,
             claims: None,
             onward: forward::onward(self.entry, self.arrival),

@@ -104,7 +104,13 @@ impl Peer {
         !is_asked && !tls.shown.facts.covers(host.as_str())
     }
 
-    fn scheme(&self) -> HeaderValue {
+    /// How requests come over this connection: `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    fn scheme_field(&self) -> HeaderValue {
         if self.tls.is_some() { HTTPS } else { HTTP }
     }
 
@@ -140,7 +146,7 @@ impl Peer {
             self.continue_list(headers);
         } else {
             headers.insert(X_FORWARDED_FOR, self.address_field.clone());
-            headers.insert(X_FORWARDED_PROTO, self.scheme());
+            headers.insert(X_FORWARDED_PROTO, self.scheme_field());
         }
         if let Some(host) = host {
             let forwarded = self.forwarded(&host);
@@ -166,7 +172,7 @@ impl Peer {
         if let Ok(value) = HeaderValue::from_bytes(&list) {
             headers.insert(X_FORWARDED_FOR, value);
         }
-        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.scheme());
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(|| self.scheme_field());
     }
 
     fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
@@ -176,8 +182,7 @@ impl Peer {
             return forwarded.clone();
         }
         let quoted = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let text = format!("{};host=\"{quoted}\";proto={scheme}", self.forwarded_for);
+        let text = format!("{};host=\"{quoted}\";proto={}", self.forwarded_for, self.scheme());
         let forwarded =
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("for=unknown"));
         *self.forwarded.borrow_mut() = Some((host.clone(), forwarded.clone()));

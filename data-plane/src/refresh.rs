@@ -83,6 +83,7 @@ async fn run(refresh: Refresh) {
         route: &entry.facts,
         parameters: &arrival.parameters,
         request_id: request_id.to_str().unwrap_or_default(),
+        scheme: peer.scheme(),
         identity,
         claims,
         certificate: peer.certificate(),

@@ -219,6 +219,8 @@ pub struct Cx<'a> {
     pub parameters: &'a dyn Parameters,
     /// `x-request-id`.
     pub request_id: &'a str,
+    /// `http` or `https`: how this request came over its last hop.
+    pub scheme: &'static str,
     /// Who calls; set by a policy of [`Phase::Authn`].
     pub identity: Option<Arc<Caller>>,
     /// What is proven of the caller beside that; set by a policy of [`Phase::Authn`].

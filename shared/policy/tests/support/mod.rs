@@ -53,6 +53,7 @@ pub(crate) fn chain(texts: &[&str]) -> Chain {
 /// Everything that a request meets, and where it comes from.
 pub(crate) struct World {
     pub(crate) now_unix_micros: u64,
+    pub(crate) scheme: &'static str,
     pub(crate) client: Client,
     pub(crate) certificate: Option<ClientCertificate>,
     pub(crate) route: RouteFacts,
@@ -75,6 +76,7 @@ impl Default for World {
     fn default() -> Self {
         Self {
             now_unix_micros: NOW,
+            scheme: "http",
             client: Client { address: [192, 0, 2, 7].into(), address_text: "192.0.2.7".into() },
             certificate: None,
             route: RouteFacts {
@@ -122,6 +124,7 @@ impl World {
             route: &self.route,
             parameters: self,
             request_id: "request-1",
+            scheme: self.scheme,
             identity: self.identity.clone(),
             claims: self.claims.clone(),
             onward: Onward::default(),

@@ -8,7 +8,7 @@ use super::control::Asked;
 use super::{Cache, ClientDirectives, Per};
 use crate::body::Body;
 use crate::chain::runs_after_caching;
-use crate::policy::{Cx, RouteFacts};
+use crate::policy::Cx;
 use crate::stored::{Digest, Key};
 
 /// What a request is about.
@@ -24,7 +24,7 @@ pub(super) struct Sought {
 impl Cache {
     pub(super) fn seek(&self, cx: &Cx<'_>, request: &Request<Body>) -> Sought {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let target = target_digest(cx.route, &host(request), target);
+        let target = target_digest(cx, &host(request), target);
         let is_known = cx.identity.is_some() || cx.claims.is_some();
         let is_covered = self.per != Per::Everyone && is_caller_named(cx);
         Sought {
@@ -73,15 +73,16 @@ fn is_caller_named(cx: &Cx<'_>) -> bool {
     cx.claims.as_ref().is_none_or(|claims| claims.subject.is_some())
 }
 
-/// Tenant, API, host and target in one.
-pub(super) fn target_digest(route: &RouteFacts, host: &str, target: &str) -> Digest {
+/// Tenant, API, scheme, host and target in one.
+pub(super) fn target_digest(cx: &Cx<'_>, host: &str, target: &str) -> Digest {
     let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)
     };
     let mut hasher = blake3::Hasher::new();
-    for text in [route.tenant.as_str(), route.api.as_str(), &host, target] {
+    let (tenant, api) = (cx.route.tenant.as_str(), cx.route.api.as_str());
+    for text in [tenant, api, cx.scheme, &host, target] {
         add(&mut hasher, Some(text));
     }
     *hasher.finalize().as_bytes()

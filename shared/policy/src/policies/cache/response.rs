@@ -252,11 +252,11 @@ fn invalidate(change: &Change, cx: &Cx<'_>, response: &Response<Body>) {
     if !(200..400).contains(&response.status().as_u16()) {
         return;
     }
-    store.invalidate(&target_digest(cx.route, &change.host, &change.target));
+    store.invalidate(&target_digest(cx, &change.host, &change.target));
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let located = response.headers().get(name).and_then(|value| same_origin(change, value));
         if let Some(target) = located {
-            store.invalidate(&target_digest(cx.route, &change.host, &target));
+            store.invalidate(&target_digest(cx, &change.host, &target));
         }
     }
 }

@@ -236,3 +236,13 @@ async fn without_a_cache_on_the_node_and_for_what_no_cache_answers_it_does_nothi
     let call = site.get(0, &[], control(STORED)).await;
     assert_eq!((call.outcome, call.field("cache-status")), (None, ""));
 }
+
+#[tokio::test]
+async fn what_came_over_tls_is_no_answer_in_the_clear() {
+    let mut site = Site::new("cache: {}");
+    site.world.scheme = "https";
+    site.get(0, &[], control(STORED)).await;
+    assert_eq!(site.get(1, &[], answer(200, &[], "")).await.outcome, Some(Outcome::Hit));
+    site.world.scheme = "http";
+    assert_eq!(site.get(2, &[], answer(200, &[], "")).await.outcome, Some(Outcome::Miss));
+}
