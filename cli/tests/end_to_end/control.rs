@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::process::Output;
 
+use tollgate_testkit::pki::Authority;
+
 use super::support::{
     Process, TOKEN, cli, cli_json, cli_ok, command, eventually, free_port, ready,
 };
@@ -75,7 +77,17 @@ async fn a_token_in_the_environment_that_has_no_effect_is_told_in_one_line() {
 #[tokio::test]
 async fn all_examples_can_be_applied_together() {
     let plane = Alone::start().await;
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folder = tempfile::tempdir().unwrap();
+    let examples = folder.path().join("examples");
+    std::fs::create_dir(&examples).unwrap();
+    for file in Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").read_dir().unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), examples.join(file.file_name())).unwrap();
+    }
+    // What the example of TLS says how to make.
+    let issued = Authority::new("shop").unwrap().server(&["api.shop.test", "*.shop.test"]).unwrap();
+    std::fs::write(examples.join("shop.crt"), issued.chain).unwrap();
+    std::fs::write(examples.join("shop.key"), issued.key).unwrap();
     let server = format!("http://127.0.0.1:{}", plane.admin);
     let applied = command(plane.path())
         .args(["apply", "-f", examples.to_str().unwrap(), "-o", "json"])

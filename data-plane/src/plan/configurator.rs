@@ -17,7 +17,7 @@ use tollgate_proto::v1;
 use super::build::{self, Builder, BuiltApi};
 use super::listening::Listening;
 use super::read::read_all;
-use super::upstream::{EndpointId, UpstreamPlan};
+use super::upstream::EndpointId;
 use super::{Plan, RouteEntry, Slot, index};
 use crate::ports::key_sets::NodeKeySets;
 use crate::route::ApiRoutes;
@@ -51,11 +51,11 @@ pub struct Configurator {
     refused: HashMap<v1::ResourceId, Refused>,
     pub(super) resources: Resources,
     placed: HashMap<ResourceId, Placed>,
-    upstream_slots: HashMap<ResourceId, Slot>,
+    pub(super) upstream_slots: HashMap<ResourceId, Slot>,
     free_entries: Vec<Slot>,
     vacant: Arc<RouteEntry>,
-    free_upstreams: Vec<Slot>,
-    endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
+    pub(super) free_upstreams: Vec<Slot>,
+    pub(super) endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
     next_number: u32,
     listening: Listening,
     listen: Listen,
@@ -383,45 +383,6 @@ impl Configurator {
         }
     }
 
-    fn place_upstream(&mut self, id: &ResourceId) {
-        let Some(checked) = self.resources.get(id).cloned() else {
-            if let Some(slot) = self.upstream_slots.remove(id) {
-                self.free_upstreams.push(slot);
-                self.plan.check_no_longer(slot);
-            }
-            return;
-        };
-        let Spec::Upstream(spec) = &checked.spec else { return };
-        let known = self.upstream_slots.get(id).copied();
-        let number = known
-            .and_then(|slot| self.plan.upstream(slot).map(|upstream| upstream.number))
-            .unwrap_or_else(|| self.take_number());
-        let ids = &mut self.endpoint_ids;
-        let previous = known.and_then(|slot| self.plan.upstream(slot).cloned());
-        let plan = Arc::new(UpstreamPlan::build(
-            spec,
-            number,
-            previous.as_deref(),
-            |authority, protocol| {
-                let next = EndpointId(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-                *ids.entry((Box::from(authority), protocol)).or_insert(next)
-            },
-        ));
-        self.plan.check_upstream(number, &plan);
-        let slot = known.or_else(|| self.free_upstreams.pop());
-        match slot {
-            Some(slot) => {
-                self.plan.upstreams.set_mut(index(slot), plan);
-                self.upstream_slots.insert(id.clone(), slot);
-            }
-            None => {
-                let slot = u32::try_from(self.plan.upstreams.len()).unwrap_or(u32::MAX);
-                self.plan.upstreams.push_back_mut(plan);
-                self.upstream_slots.insert(id.clone(), slot);
-            }
-        }
-    }
-
     fn place_api(&mut self, id: &ResourceId) {
         let old = self.placed.remove(id);
         let api_number = match &old {
@@ -504,7 +465,7 @@ impl Configurator {
         }
     }
 
-    fn take_number(&mut self) -> u32 {
+    pub(super) fn take_number(&mut self) -> u32 {
         self.next_number = self.next_number.wrapping_add(1);
         self.next_number
     }

@@ -7,8 +7,11 @@ use std::time::Duration;
 use http::HeaderValue;
 use tollgate_model::health::{Active, Passive};
 use tollgate_model::upstream::{Balance, HashBy, Protocol, Upstream};
+use tollgate_model::{ResourceId, Spec};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::configurator::Configurator;
+use super::index;
 use crate::upstream::health::EndpointHealth;
 use crate::upstream::tls::{self, EndpointTls};
 
@@ -135,6 +138,47 @@ impl UpstreamPlan {
             retry_attempts: spec.retry.attempts,
             retry_budget: spec.retry.budget,
             preserves_host: spec.preserve_host,
+        }
+    }
+}
+
+impl Configurator {
+    pub(super) fn place_upstream(&mut self, id: &ResourceId) {
+        let Some(checked) = self.resources.get(id).cloned() else {
+            if let Some(slot) = self.upstream_slots.remove(id) {
+                self.free_upstreams.push(slot);
+                self.plan.check_no_longer(slot);
+            }
+            return;
+        };
+        let Spec::Upstream(spec) = &checked.spec else { return };
+        let known = self.upstream_slots.get(id).copied();
+        let number = known
+            .and_then(|slot| self.plan.upstream(slot).map(|upstream| upstream.number))
+            .unwrap_or_else(|| self.take_number());
+        let ids = &mut self.endpoint_ids;
+        let previous = known.and_then(|slot| self.plan.upstream(slot).cloned());
+        let plan = Arc::new(UpstreamPlan::build(
+            spec,
+            number,
+            previous.as_deref(),
+            |authority, protocol| {
+                let next = EndpointId(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+                *ids.entry((Box::from(authority), protocol)).or_insert(next)
+            },
+        ));
+        self.plan.check_upstream(number, &plan);
+        let slot = known.or_else(|| self.free_upstreams.pop());
+        match slot {
+            Some(slot) => {
+                self.plan.upstreams.set_mut(index(slot), plan);
+                self.upstream_slots.insert(id.clone(), slot);
+            }
+            None => {
+                let slot = u32::try_from(self.plan.upstreams.len()).unwrap_or(u32::MAX);
+                self.plan.upstreams.push_back_mut(plan);
+                self.upstream_slots.insert(id.clone(), slot);
+            }
         }
     }
 }

@@ -11,46 +11,36 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
-use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tollgate_testkit::pki::Authority;
 
 use crate::support::TestNode;
 
-/// An authority, and servers that it vouches for.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+fn authority() -> Authority {
+    Authority::new("upstreams").unwrap()
+}
 
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// What an upstream is told to believe.
-    fn pem(&self) -> String {
-        self.0.pem().lines().map(|line| format!("      {line}\n")).collect()
-    }
-
-    /// A server of that name, which speaks these protocols.
-    async fn server(&self, name: &str, protocols: &[&str]) -> Server {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Server::start(config).await
-    }
+/// A server of that name, which speaks these protocols.
+async fn server(authority: &Authority, name: &str, protocols: &[&str]) -> Server {
+    let issued = authority.server(&[name]).unwrap();
+    let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            chain.map(Result::unwrap).collect(),
+            PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Server::start(config).await
 }
 
 struct Server {
@@ -108,14 +98,15 @@ fn upstream(url: &str, more: &str) -> String {
 }
 
 fn believing(authority: &Authority) -> String {
-    format!("  tls:\n    authorities: |\n{}", authority.pem())
+    let pem: String = authority.pem.lines().map(|line| format!("      {line}\n")).collect();
+    format!("  tls:\n    authorities: |\n{pem}")
 }
 
 #[tokio::test]
 async fn an_upstream_is_met_over_tls_and_its_connection_kept() {
-    let authority = Authority::new();
+    let authority = authority();
     for (protocol, version) in [("http1", "HTTP/1.1"), ("http2", "HTTP/2.0")] {
-        let server = authority.server("localhost", &["h2", "http/1.1"]).await;
+        let server = server(&authority, "localhost", &["h2", "http/1.1"]).await;
         let url = format!("https://localhost:{}", server.address.port());
         let more = format!("  protocol: {protocol}\n{}", believing(&authority));
         let node = TestNode::with(&upstream(&url, &more));
@@ -131,8 +122,8 @@ async fn an_upstream_is_met_over_tls_and_its_connection_kept() {
 
 #[tokio::test]
 async fn large_bodies_go_whole_over_tls() {
-    let authority = Authority::new();
-    let server = authority.server("localhost", &["http/1.1"]).await;
+    let authority = authority();
+    let server = server(&authority, "localhost", &["http/1.1"]).await;
     let url = format!("https://localhost:{}", server.address.port());
     let node = TestNode::with(&upstream(&url, &believing(&authority)));
     let body = "0123456789abcdef".repeat(256 << 10);
@@ -143,9 +134,9 @@ async fn large_bodies_go_whole_over_tls() {
 
 #[tokio::test]
 async fn a_server_of_another_authority_or_name_gets_nothing() {
-    let (authority, other) = (Authority::new(), Authority::new());
-    let named_otherwise = authority.server("elsewhere.test", &["http/1.1"]).await;
-    let unknown = other.server("localhost", &["http/1.1"]).await;
+    let (authority, other) = (authority(), authority());
+    let named_otherwise = server(&authority, "elsewhere.test", &["http/1.1"]).await;
+    let unknown = server(&other, "localhost", &["http/1.1"]).await;
     for server in [&named_otherwise, &unknown] {
         let url = format!("https://localhost:{}", server.address.port());
         let node = TestNode::with(&upstream(&url, &believing(&authority)));
@@ -160,8 +151,8 @@ async fn a_server_of_another_authority_or_name_gets_nothing() {
 
 #[tokio::test]
 async fn a_server_name_of_its_own_is_asked_for_and_a_changed_one_is_not_met_on_old_connections() {
-    let authority = Authority::new();
-    let server = authority.server("elsewhere.test", &["http/1.1"]).await;
+    let authority = authority();
+    let server = server(&authority, "elsewhere.test", &["http/1.1"]).await;
     let url = format!("https://127.0.0.1:{}", server.address.port());
     let named = |name: &str| format!("{}    server_name: {name}\n", believing(&authority));
     let mut node = TestNode::with(&upstream(&url, &named("elsewhere.test")));
@@ -174,8 +165,8 @@ async fn a_server_name_of_its_own_is_asked_for_and_a_changed_one_is_not_met_on_o
 
 #[tokio::test]
 async fn what_is_asked_for_and_not_spoken_is_a_502() {
-    let authority = Authority::new();
-    let without_http2 = authority.server("localhost", &[]).await;
+    let authority = authority();
+    let without_http2 = server(&authority, "localhost", &[]).await;
     let in_the_clear = tollgate_testkit::upstream::Upstream::start("a").unwrap();
     let ports = [without_http2.address.port(), in_the_clear.address().port()];
     for port in ports {

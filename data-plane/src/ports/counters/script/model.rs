@@ -40,7 +40,7 @@ impl Model {
         if granted > 0 {
             self.length = Some(length);
         }
-        let reset = self.reset(call, used, granted, now, (length, back));
+        let reset = self.reset(call, (used, granted), now, (length, back));
         Reply {
             granted,
             left: call.limit.saturating_sub(used + granted),
@@ -109,8 +109,7 @@ impl Model {
     fn reset(
         &self,
         call: &Call<'_>,
-        used: u64,
-        granted: u64,
+        (used, granted): (u64, u64),
         now: u64,
         (length, back): (u64, u64),
     ) -> Duration {

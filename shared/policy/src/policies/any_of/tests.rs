@@ -83,6 +83,17 @@ async fn a_callers_own_policies_run_whichever_way_he_came() {
 }
 
 #[tokio::test]
+async fn every_way_gives_way_where_nothing_was_sent_for_it() {
+    let ways = "any_of: [{mtls_identity: {}}, {jwt: {secret: shared, algorithms: [HS256]}}, \
+                {basic_auth: {}}, {api_key: {headers: [x-api-key]}}]";
+    let met = world().exchange(&chain(&[ways]), request(&[KEY])).await;
+    assert_eq!(met.identity.as_ref().unwrap().application, name("by-key"));
+    let met = world().exchange(&chain(&[ways]), request(&[])).await;
+    assert_eq!(met.refused(), UNAUTHENTICATED);
+    assert_eq!(met.answered("www-authenticate").len(), 3);
+}
+
+#[tokio::test]
 async fn no_caller_makes_up_what_a_way_that_is_not_taken_would_set() {
     let ways = "any_of: [{api_key: {headers: [x-api-key]}}, \
                 {jwt: {secret: shared, algorithms: [HS256], claims_to_headers: {x-user: sub}}}]";

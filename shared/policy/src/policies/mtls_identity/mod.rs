@@ -73,7 +73,9 @@ impl MtlsIdentity {
         let Some(certificate) = cx.certificate else {
             return match self.is_optional {
                 true => Flow::Next(()),
-                false => refuse("no client certificate was shown"),
+                false => {
+                    refusal("no client certificate was shown").lacking_credential().into_flow()
+                }
             };
         };
         let tenant = &cx.route.tenant;
@@ -101,10 +103,13 @@ impl MtlsIdentity {
 }
 
 fn refuse<C>(detail: &'static str) -> Flow<C> {
+    refusal(detail).into_flow()
+}
+
+fn refusal(detail: &'static str) -> Refusal {
     // RFC 9110 §15.5.2 wants a challenge; no scheme is registered for certificates.
     Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
         .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("mTLS"))
-        .into_flow()
 }
 
 #[cfg(test)]
