@@ -162,12 +162,16 @@ fn is_range_for(stored: &Stored, request: &HeaderMap) -> bool {
 
 /// The fields of a stored response after a 304.
 pub(super) fn updated(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
-    // RFC 9111 §3.2: what the stored body depends on stays as it is.
-    const KEPT: [HeaderName; 4] = [
+    // RFC 9111 §3.2: what the stored body depends on, or what is of its bytes, stays as it is.
+    const KEPT: [HeaderName; 8] = [
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,
         header::CONTENT_RANGE,
         header::SET_COOKIE,
+        HeaderName::from_static("content-md5"),
+        HeaderName::from_static("content-digest"),
+        HeaderName::from_static("repr-digest"),
+        HeaderName::from_static("digest"),
     ];
     let mut headers = stored.clone();
     for name in not_modified.keys().filter(|name| !KEPT.contains(name)) {
@@ -177,6 +181,14 @@ pub(super) fn updated(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap
         }
     }
     headers
+}
+
+/// Whether a 304 is about another representation than the stored one (RFC 9111 §4.3.4): then it says nothing of that.
+pub(super) fn is_of_another(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
+    let tag = not_modified.get(header::ETAG);
+    tag.is_some_and(|tag| {
+        !tag.as_bytes().starts_with(b"W/") && stored.get(header::ETAG) != Some(tag)
+    })
 }
 
 /// Makes a request ask whether what is stored still holds.

@@ -118,6 +118,9 @@ impl Cache {
     /// may be kept.
     fn refreshed(&self, fetch: &Fetch, confirmed: &HeaderMap, now: u64) -> Option<(Stored, bool)> {
         let stale = fetch.stale.as_deref()?;
+        if answer::is_of_another(&stale.headers, confirmed) {
+            return Some((stale.clone(), false));
+        }
         let mut headers = updated(&stale.headers, confirmed);
         if !confirmed.contains_key(header::DATE)
             && let Some(date) = as_date(now)

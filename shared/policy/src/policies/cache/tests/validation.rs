@@ -43,6 +43,17 @@ async fn what_is_stale_is_asked_about_and_made_fresh_by_304() {
     );
 }
 
+/// RFC 9111 §4.3.4: "the cache MUST NOT use the new response to update any stored response".
+#[tokio::test]
+async fn a_304_about_another_representation_updates_nothing_and_what_is_stored_goes() {
+    let mut site = Site::new("cache: {}");
+    site.get(0, &[], validated("max-age=60")).await;
+    let call = site.get(70, &[], unchanged(&[("etag", "\"two\""), ("x-new", "1")])).await;
+    assert_eq!((call.status, call.body.as_slice()), (200, &b"0123456789"[..]));
+    assert_eq!((call.field("etag"), call.field("x-new")), ("\"one\"", ""));
+    assert_eq!(site.get(71, &[], answer(200, &[], "")).await.outcome, Some(Outcome::Miss));
+}
+
 #[tokio::test]
 async fn the_clients_own_conditions_are_answered_from_what_was_validated() {
     for (fields, status, body) in [
