@@ -75,6 +75,8 @@ pub struct UpstreamPlan {
     pub total_timeout: Option<Duration>,
     /// Attempts after the first.
     pub retry_attempts: u8,
+    /// Statuses that are tried again.
+    pub retry_statuses: Box<[u16]>,
     /// Retries as a share of requests.
     pub retry_budget: f64,
     /// Whether the endpoint gets the client's host.
@@ -136,6 +138,7 @@ impl UpstreamPlan {
             tunnel_timeout: spec.timeouts.tunnel.get(),
             total_timeout: spec.timeouts.total.map(tollgate_model::units::Span::get),
             retry_attempts: spec.retry.attempts,
+            retry_statuses: spec.retry.statuses.as_slice().into(),
             retry_budget: spec.retry.budget,
             preserves_host: spec.preserve_host,
         }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::client::conn::http2;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
@@ -59,11 +59,18 @@ struct Failure {
     progress: Progress,
     /// The request, where it came back.
     request: Option<Box<Request<OutgoingBody>>>,
+    /// Whether the retry that follows was taken out of the budget already.
+    is_paid: bool,
 }
 
 impl Failure {
+    /// An answer that is given up for another attempt.
+    fn repeated() -> Self {
+        Self { is_paid: true, ..Self::sent(Fault::Reset) }
+    }
+
     fn sent(fault: Fault) -> Self {
-        Self { fault, progress: Progress::Sent, request: None }
+        Self { fault, progress: Progress::Sent, request: None, is_paid: false }
     }
 }
 
@@ -146,7 +153,7 @@ pub async fn send(
         if !keeps_host {
             request.headers_mut().insert(header::HOST, pool.authority());
         }
-        let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline };
+        let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline, may_retry };
         let failure = match attempt.observed(request).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
@@ -158,7 +165,11 @@ pub async fn send(
         };
         let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
         match again {
-            Some(again) if may_retry && !is_over && core.pool.spend_retry(upstream) => {
+            Some(again)
+                if may_retry
+                    && !is_over
+                    && (failure.is_paid || core.pool.spend_retry(upstream)) =>
+            {
                 core.metrics.upstream_retries.add(1);
                 tried.push(index);
                 request = again;
@@ -175,6 +186,8 @@ struct Attempt<'a> {
     endpoint: &'a Endpoint,
     pool: &'a Rc<EndpointPool>,
     deadline: Option<Instant>,
+    /// Whether another one may follow.
+    may_retry: bool,
 }
 
 impl Attempt<'_> {
@@ -201,8 +214,11 @@ impl Attempt<'_> {
             Protocol::Http1 => as_http1(&mut request),
             Protocol::Http2 => as_http2(&mut request, self.endpoint),
         }
-        let not_sent =
-            |fault, request| Failure { fault, progress: Progress::NotSent, request: Some(request) };
+        let not_sent = |fault, request| Failure {
+            progress: Progress::NotSent,
+            request: Some(request),
+            ..Failure::sent(fault)
+        };
         for _ in 0..STALE_TRIES {
             let connection = match self.connection().await {
                 Ok(connection) => connection,
@@ -238,6 +254,10 @@ impl Attempt<'_> {
     ) -> Result<Response<AnswerBody>, Failure> {
         let mut waiting = http1::Waiting::new(connection, request);
         let fault = match self.in_time(upload, waiting.head()).await {
+            Some(Ok(head)) if self.repeats(head.status(), waiting.request()) => {
+                let (request, _) = waiting.into_request();
+                return Err(Failure { request: Some(request), ..Failure::repeated() });
+            }
             Some(Ok(head)) => return Ok(waiting.answered(head, self.pool)),
             Some(Err(broken)) => {
                 tracing::debug!(error = %broken, "send a request to an endpoint");
@@ -246,7 +266,7 @@ impl Attempt<'_> {
             None => Fault::TimedOut,
         };
         let (request, progress) = waiting.into_request();
-        Err(Failure { fault, progress, request: Some(request) })
+        Err(Failure { progress, request: Some(request), ..Failure::sent(fault) })
     }
 
     async fn over_http2(
@@ -255,22 +275,40 @@ impl Attempt<'_> {
         request: Box<Request<OutgoingBody>>,
         upload: Option<&Upload>,
     ) -> Result<Response<AnswerBody>, Failure> {
+        let is_repeatable = is_repeatable(&request);
         match self.in_time(upload, sender.try_send_request(*request)).await {
+            Some(Ok(response)) if is_repeatable && self.is_retried(response.status()) => {
+                Err(Failure::repeated())
+            }
             Some(Ok(response)) => Ok(response.map(AnswerBody::Http2)),
             Some(Err(mut error)) => {
                 tracing::debug!(error = %error.error(), "send a request to an endpoint");
                 let fault = upload.and_then(Upload::fault).unwrap_or(Fault::Reset);
                 Err(match error.take_message() {
                     Some(request) => Failure {
-                        fault,
                         progress: Progress::NotSent,
                         request: Some(Box::new(request)),
+                        ..Failure::sent(fault)
                     },
                     None => Failure::sent(fault),
                 })
             }
             None => Err(Failure::sent(Fault::TimedOut)),
         }
+    }
+
+    /// Whether an answer of this status is given up for another attempt, which is then paid for.
+    fn repeats(&self, status: StatusCode, request: &Request<OutgoingBody>) -> bool {
+        is_repeatable(request) && self.is_retried(status)
+    }
+
+    /// The same of what may be sent again.
+    fn is_retried(&self, status: StatusCode) -> bool {
+        let is_over = || self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        self.may_retry
+            && self.upstream.retry_statuses.contains(&status.as_u16())
+            && !is_over()
+            && self.core.pool.spend_retry(self.upstream)
     }
 
     /// A kept connection, or a new one.

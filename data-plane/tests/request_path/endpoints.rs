@@ -186,3 +186,36 @@ async fn a_connection_is_enough_where_no_path_is_asked_for() {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert_eq!(good.requests(), asked);
 }
+
+#[tokio::test]
+async fn an_answer_of_a_named_status_is_given_up_for_another_attempt() {
+    let raw = "HTTP/1.1 503 Busy\r\nx-server: busy\r\ncontent-length: 0\r\n\r\n";
+    let (good, busy) = (Upstream::start("good").unwrap(), Upstream::raw(raw).unwrap());
+    let yaml = |endpoints: &[(SocketAddr, &str)], more: &str| {
+        upstream(endpoints, more)
+            .replace("retry: {attempts: 0}", "retry: {attempts: 1, budget: 1.0, statuses: [503]}")
+    };
+    let node = TestNode::with(&yaml(&[(busy.address(), ""), (good.address(), "")], ""));
+    let mut wire = node.wire().await;
+    for _ in 0..6 {
+        assert_eq!(who(&mut wire, "/", &[]).await, "good");
+    }
+    let mut statuses = BTreeSet::new();
+    for _ in 0..6 {
+        // It may have been done.
+        statuses.insert(wire.call("POST /", &[], "order").await.status);
+    }
+    // No other status is meant.
+    assert_eq!(wire.call("GET /?status=500", &[], "").await.status, 500);
+    assert_eq!(statuses, BTreeSet::from([200, 503]));
+    // The last attempt's answer is the client's.
+    let node = TestNode::with(&yaml(&[(busy.address(), "")], ""));
+    let answer = node.get("/").await;
+    assert_eq!((answer.status, answer.field("x-server")), (503, "busy"));
+    assert_eq!(node.records(1).await[0]["attempts"], 2);
+    // Over HTTP/2 likewise.
+    let two = servers(&["a", "b"]);
+    let node = TestNode::with(&yaml(&addresses(&two), "protocol: http2"));
+    assert_eq!(node.get("/?status=503").await.status, 503);
+    assert_eq!(two[0].requests() + two[1].requests(), 2);
+}

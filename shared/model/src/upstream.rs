@@ -352,7 +352,7 @@ impl Default for Timeouts {
 
 /// What happens after a failed attempt: only where nothing can have been done by it (RFC 9110
 /// §9.2.2: the method is idempotent, or no byte was sent), and before any byte of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Deserr, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields, validate = retry_in_range -> Issues)]
 #[schemars(deny_unknown_fields)]
 pub struct Retry {
@@ -364,11 +364,16 @@ pub struct Retry {
     #[deserr(default = 0.2)]
     #[schemars(with = "Option<f64>")]
     pub budget: f64,
+    /// Statuses of answers that count as a failed attempt where the request has no body and an idempotent method: 429
+    /// and 500 to 599. The last attempt's answer is passed on, whatever its status. Default: none.
+    #[deserr(default)]
+    #[schemars(with = "Option<Vec<u16>>")]
+    pub statuses: Vec<u16>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 1, budget: 0.2 }
+        Self { attempts: 1, budget: 0.2, statuses: Vec::new() }
     }
 }
 
@@ -377,6 +382,13 @@ fn retry_in_range(retry: Retry, location: deserr::ValuePointerRef<'_>) -> Result
     let mut issues = Issues::default();
     if retry.attempts > 5 {
         issues.add(format!("{at}/attempts"), "out_of_range", "give 0 to 5 attempts");
+    }
+    if !retry.statuses.iter().all(|status| matches!(status, 429 | 500..=599)) {
+        issues.add(
+            format!("{at}/statuses"),
+            "out_of_range",
+            "give 429 or statuses from 500 to 599",
+        );
     }
     if !(0.0..=1.0).contains(&retry.budget) {
         issues.add(format!("{at}/budget"), "out_of_range", "give a share from 0.0 to 1.0");

@@ -37,6 +37,10 @@ pub(super) enum Framing {
 }
 
 impl Head {
+    pub(in crate::upstream) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
     /// Whether another answer to the same request follows. 101 is final: nothing but another protocol follows.
     pub(super) fn is_interim(&self) -> bool {
         let status = self.response.status();

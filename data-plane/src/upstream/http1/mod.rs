@@ -104,6 +104,11 @@ impl Waiting {
         poll_fn(|cx| self.poll_head(cx)).await
     }
 
+    /// The request.
+    pub(super) fn request(&self) -> &Request<OutgoingBody> {
+        self.sending.request()
+    }
+
     /// The request, and whether anything of it went out. To be sent again only where nothing did or where it has no body.
     pub(super) fn into_request(self) -> (Box<Request<OutgoingBody>>, Progress) {
         self.sending.into_request()

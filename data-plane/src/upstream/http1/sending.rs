@@ -77,6 +77,10 @@ impl Sending {
         self.coding == Coding::Done && !self.has_bytes() && !self.is_held_back
     }
 
+    pub(super) fn request(&self) -> &Request<OutgoingBody> {
+        &self.request
+    }
+
     pub(super) fn method(&self) -> &Method {
         self.request.method()
     }
