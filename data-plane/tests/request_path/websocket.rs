@@ -184,7 +184,8 @@ async fn a_refused_handshake_is_an_answer_like_any_other() {
 #[tokio::test]
 async fn no_websocket_waits_for_another_one_where_answers_are_cached() {
     let upstream = Switching::start("").await;
-    let policies = "policies: [{cache: {}}, {compress: {}}]";
+    // Longer than the test has patience.
+    let policies = "policies: [{cache: {wait: 1m}}, {compress: {}}]";
     let node = TestNode::with(&published(upstream.address(), "", policies));
     let (mut first, mut far_first, _) = switched(&node, &upstream).await;
     let (mut second, mut far_second, _) = switched(&node, &upstream).await;
