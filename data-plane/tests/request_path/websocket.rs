@@ -187,12 +187,14 @@ async fn no_websocket_waits_for_another_one_where_answers_are_cached() {
     // Longer than the test has patience.
     let policies = "policies: [{cache: {wait: 1m}}, {compress: {}}]";
     let node = TestNode::with(&published(upstream.address(), "", policies));
-    let (mut first, mut far_first, _) = switched(&node, &upstream).await;
-    let (mut second, mut far_second, _) = switched(&node, &upstream).await;
-    first.send("one").await;
-    second.send("two").await;
-    expect(&mut far_first, b"one").await;
-    expect(&mut far_second, b"two").await;
+    let mut wires = [node.wire().await, node.wire().await];
+    for wire in &mut wires {
+        wire.send(request("GET /socket", &ASKED, "")).await;
+    }
+    // Both ask before either is answered.
+    let first = soon(upstream.listener.accept()).await.unwrap();
+    let second = soon(upstream.listener.accept()).await.unwrap();
+    drop((wires, first, second));
 }
 
 #[tokio::test]
