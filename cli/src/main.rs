@@ -45,6 +45,7 @@ mod key;
 mod login;
 mod nodes;
 mod planes;
+mod purge;
 mod rollback;
 mod show;
 mod status;
@@ -131,6 +132,8 @@ enum Asking {
     Show(show::Arguments),
     /// Make a new revision with the content of an old one
     Rollback(rollback::Arguments),
+    /// Take responses out of the nodes' caches
+    Purge(purge::Arguments),
     /// List the nodes
     Nodes(nodes::Arguments),
     /// Manage how nodes join
@@ -188,6 +191,7 @@ async fn ask(verb: Asking, session: Session) -> Result<Outcome, Failure> {
         Asking::History(arguments) => history::run(arguments, session).await,
         Asking::Show(arguments) => show::run(arguments, session).await,
         Asking::Rollback(arguments) => rollback::run(arguments, session).await,
+        Asking::Purge(arguments) => purge::run(arguments, session).await,
         Asking::Nodes(arguments) => nodes::run(arguments, session).await,
         Asking::Node(arguments) => nodes::run_node(arguments, session).await,
         Asking::Status(arguments) => status::run(arguments, session).await,

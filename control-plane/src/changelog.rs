@@ -1,6 +1,7 @@
-//! Follows the change log, so that what any control plane commits takes effect on this one, too: in
-//! order, each revision once. A message wakes it where the database has such; it polls to be sure.
+//! Follows the change log and the purges, so that what any control plane commits takes effect on this one,
+//! too: in order, each once. A message wakes it where the database has such; it polls to be sure.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,12 +9,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cause;
 use crate::change::{ChangeError, Changes};
-use crate::store::{Listener, Store};
+use crate::store::Listener;
+use crate::stream::Shared;
 
 /// The longest that a revision goes unseen where its message was lost.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 /// The pause after the store has failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What is followed, and who is told.
+pub(crate) struct Log {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) changes: Changes,
+}
 
 /// Whether the log can be followed.
 #[derive(Default)]
@@ -29,17 +37,12 @@ impl Following {
 }
 
 /// Follows the log until the end.
-pub(crate) async fn follow(
-    store: Store,
-    changes: Changes,
-    following: &Following,
-    stopping: CancellationToken,
-) {
-    let mut listener = store.listen();
+pub(crate) async fn follow(log: Log, following: &Following, stopping: CancellationToken) {
+    let mut listener = log.shared.store.listen();
     loop {
         let outcome = tokio::select! {
             () = stopping.cancelled() => return,
-            outcome = look(&store, &changes) => outcome,
+            outcome = log.look() => outcome,
         };
         let was_behind = following.is_behind();
         let is_behind = matches!(outcome, Err(ChangeError::Behind(_)));
@@ -60,9 +63,12 @@ pub(crate) async fn follow(
     }
 }
 
-async fn look(store: &Store, changes: &Changes) -> Result<(), ChangeError> {
-    let newest = store.newest_revision().await?;
-    changes.catch_up(newest).await
+impl Log {
+    async fn look(&self) -> Result<(), ChangeError> {
+        let newest = self.shared.store.newest_revision().await?;
+        self.changes.catch_up(newest).await?;
+        Ok(self.shared.purges.follow().await?)
+    }
 }
 
 /// Waits for the next look.

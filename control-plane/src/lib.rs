@@ -22,8 +22,12 @@ mod snapshot;
 pub mod fanout;
 // … one a node.
 mod stream;
+// What is to leave the nodes' caches.
+mod purges;
 // What each node runs, refuses and lags behind.
 mod nodes;
+// What nodes are asked.
+mod questions;
 // How a node gets its certificate.
 mod enrolment;
 // The port of the nodes.

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, Admin, Parts};
 use crate::authority::{Authority, AuthorityError};
 use crate::change::Changes;
-use crate::changelog::{self, Following};
+use crate::changelog::{self, Following, Log};
 use crate::content::Contents;
 use crate::enrolment::EnrolmentService;
 use crate::fanout::Fanout;
@@ -24,6 +24,7 @@ use crate::identity::{
 use crate::live::{Live, LiveError};
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
+use crate::purges::Purges;
 use crate::seal::{ClusterKeys, MasterKey, SealError, Sealer};
 use crate::settings::Settings;
 use crate::snapshot::Snapshots;
@@ -133,7 +134,10 @@ impl ControlPlane {
         let live = Arc::new(live);
         let tasks = TaskTracker::new();
         let changes = Changes::new(store.clone(), Arc::clone(&live), tasks.clone());
+        let purges = Purges::open(&store).await.map_err(StartError::Store)?;
         let shared = Arc::new(Shared {
+            purges,
+            questions: Arc::default(),
             nodes: Arc::new(Nodes::new(store.clone(), process_name()?)),
             store: store.clone(),
             live,
@@ -230,9 +234,9 @@ impl ControlPlane {
     /// Serves both ports until `shutdown`.
     async fn serve(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let (tasks, stopping) = (self.shared.tasks.clone(), self.shared.stopping.clone());
-        let (store, changes) = (self.shared.store.clone(), self.changes);
+        let log = Log { shared: Arc::clone(&self.shared), changes: self.changes };
         let (following, token) = (self.following, stopping.clone());
-        tasks.spawn(async move { changelog::follow(store, changes, &following, token).await });
+        tasks.spawn(async move { changelog::follow(log, &following, token).await });
         let (nodes, token) = (Arc::clone(&self.shared.nodes), stopping.clone());
         tasks.spawn(async move { nodes.keep(token).await });
         let (router, token, inner) = (admin::router(self.admin), stopping.clone(), tasks.clone());

@@ -30,6 +30,8 @@ use crate::fanout::{Missed, Published, message};
 use crate::live::{Live, LiveState, id_of};
 use crate::metrics::Metrics;
 use crate::nodes::{Nodes, Seat};
+use crate::purges::{Batch, Purges};
+use crate::questions::{Place, Questions};
 use crate::seal::ClusterKeys;
 use crate::snapshot::{Snapshots, delta};
 use crate::store::{Store, StoreError};
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) live: Arc<Live>,
     pub(crate) nodes: Arc<Nodes>,
+    pub(crate) purges: Purges,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) keys: Arc<ClusterKeys>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) snapshots: Snapshots,
@@ -167,6 +171,11 @@ impl Reader {
             match message {
                 Up::Applied(applied) => self.applied(seat, applied),
                 Up::Heartbeat(heartbeat) => seat.heartbeat(&heartbeat, Timestamp::now()),
+                Up::Explained(answer) => {
+                    let (gateway, node) = (self.identity.gateway(), self.identity.node());
+                    self.shared.questions.answered(gateway, node, answer);
+                }
+                Up::Purged(purged) => seat.purged(purged.number, Timestamp::now()),
                 // Once is enough.
                 Up::Hello(_) => return,
             }
@@ -190,14 +199,27 @@ struct Outbound {
     ended: CancellationToken,
     /// Revisions as they take effect.
     revisions: broadcast::Receiver<Arc<Published>>,
+    purges: broadcast::Receiver<Arc<Batch>>,
     live_nodes: watch::Receiver<u32>,
+    /// None until the node has said who it is.
+    questions: Option<Place>,
     /// The revision that the node has when it has all that was sent.
     sent: u64,
-    /// The rest of a snapshot.
+    /// The newest purge that it has then.
+    sent_purge: u64,
+    /// What goes before anything new: the rest of a snapshot, what was missed.
     pending: VecDeque<v1::ControlMessage>,
     is_over: bool,
     /// Ends the reader when the node is gone and this is dropped.
     _guard: DropGuard,
+}
+
+/// What a stream waits for.
+enum Event {
+    Revision(Result<Arc<Published>, RecvError>),
+    Purges(Result<Arc<Batch>, RecvError>),
+    Question(v1::Explain),
+    LiveNodes,
 }
 
 impl Outbound {
@@ -207,6 +229,7 @@ impl Outbound {
         ended: CancellationToken,
     ) -> Self {
         let revisions = shared.live.fanout().subscribe();
+        let purges = shared.purges.subscribe();
         let live_nodes = shared.nodes.live_nodes();
         Self {
             shared,
@@ -215,8 +238,11 @@ impl Outbound {
             _guard: ended.clone().drop_guard(),
             ended,
             revisions,
+            purges,
             live_nodes,
+            questions: None,
             sent: 0,
+            sent_purge: 0,
             pending: VecDeque::new(),
             is_over: false,
         }
@@ -242,13 +268,15 @@ impl Outbound {
             let Ok(greeting) = hello.await else { return Ok(None) };
             let greeting = greeting?;
             self.replaced = greeting.replaced;
+            let (gateway, node) = (&greeting.hello.gateway, &greeting.hello.node);
+            self.questions = Some(self.shared.questions.enter(gateway, node));
             return self.welcome(&greeting.hello).await.map(Some);
         }
         loop {
             if let Some(message) = self.pending.pop_front() {
                 return Ok(Some(message));
             }
-            let published = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 () = self.replaced.cancelled() => {
                     return Err(Status::aborted("another stream of this node has taken its place"));
@@ -256,28 +284,71 @@ impl Outbound {
                 () = self.ended.cancelled() => {
                     return Err(Status::unavailable("the control plane ends this stream; connect again"));
                 }
-                published = self.revisions.recv() => published,
-                changed = self.live_nodes.changed() => {
-                    if changed.is_err() {
-                        return Ok(None);
-                    }
-                    return Ok(Some(cluster_message(*self.live_nodes.borrow_and_update())));
-                }
-            };
-            match published {
-                Ok(published) if published.to <= self.sent => {}
-                Ok(published) if published.from == self.sent => match published.message() {
-                    Some(message) => {
-                        self.sent = published.to;
-                        self.shared.metrics.deltas_sent.fetch_add(1, Ordering::Relaxed);
-                        return Ok(Some(message));
-                    }
-                    None => self.send_snapshot(self.shared.live.state()).await?,
+                published = self.revisions.recv() => Event::Revision(published),
+                batch = self.purges.recv() => Event::Purges(batch),
+                Some(asked) = next_question(&mut self.questions) => Event::Question(asked),
+                changed = self.live_nodes.changed() => match changed {
+                    Ok(()) => Event::LiveNodes,
+                    Err(_closed) => return Ok(None),
                 },
-                Ok(_) | Err(RecvError::Lagged(_)) => self.catch_up().await?,
-                Err(RecvError::Closed) => return Ok(None),
+            };
+            match event {
+                Event::Revision(Err(RecvError::Closed)) | Event::Purges(Err(RecvError::Closed)) => {
+                    return Ok(None);
+                }
+                Event::Revision(Err(RecvError::Lagged(_))) => self.catch_up().await?,
+                Event::Revision(Ok(published)) => self.publish(&published).await?,
+                Event::Purges(Err(RecvError::Lagged(_))) => {
+                    self.send_missed_purges(Some(self.sent_purge)).await;
+                }
+                Event::Purges(Ok(batch)) => self.purge(&batch).await,
+                Event::Question(asked) => {
+                    let message = Some(Down::Explain(asked));
+                    self.pending.push_back(v1::ControlMessage { message });
+                }
+                Event::LiveNodes => {
+                    let live_nodes = *self.live_nodes.borrow_and_update();
+                    self.pending.push_back(cluster_message(live_nodes));
+                }
             }
         }
+    }
+
+    /// Puts a revision behind what is pending, unless the node has it.
+    async fn publish(&mut self, published: &Published) -> Result<(), Status> {
+        if published.to <= self.sent {
+            return Ok(());
+        }
+        if published.from != self.sent {
+            return self.catch_up().await;
+        }
+        let Some(message) = published.message() else {
+            return self.send_snapshot(self.shared.live.state()).await;
+        };
+        self.sent = published.to;
+        self.pending.push_back(message);
+        self.shared.metrics.deltas_sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same of purges.
+    async fn purge(&mut self, batch: &Batch) {
+        if batch.to <= self.sent_purge {
+            return;
+        }
+        if batch.from == self.sent_purge {
+            self.sent_purge = batch.to;
+            self.pending.push_back(batch.message());
+        } else {
+            self.send_missed_purges(Some(self.sent_purge)).await;
+        }
+    }
+
+    /// `held`: the newest purge that the node has; none where it has none of this store.
+    async fn send_missed_purges(&mut self, held: Option<u64>) {
+        let batches = self.shared.purges.missed(held).await;
+        self.sent_purge = batches.last().map_or(held.unwrap_or(0), |batch| batch.to);
+        self.pending.extend(batches.iter().map(Batch::message));
     }
 
     /// The first message, and what the node lacks put behind it.
@@ -298,6 +369,8 @@ impl Outbound {
         } else {
             self.send_snapshot(state).await?;
         }
+        let held = (hello.purge_epoch == epoch).then_some(hello.purge_number);
+        self.send_missed_purges(held).await;
         let cluster = v1::Cluster { live_nodes: *self.live_nodes.borrow_and_update() };
         let welcome = v1::Welcome {
             epoch,
@@ -370,6 +443,11 @@ impl Outbound {
         }
         Ok(())
     }
+}
+
+/// None where there can be no more.
+async fn next_question(questions: &mut Option<Place>) -> Option<v1::Explain> {
+    questions.as_mut()?.next().await
 }
 
 fn cluster_message(live_nodes: u32) -> v1::ControlMessage {

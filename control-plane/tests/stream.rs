@@ -13,6 +13,7 @@ use plane::{Plane, settings, upstream};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tollgate_control_plane::fanout::StreamLimits;
+use tollgate_proto::v1;
 use tonic::Code;
 
 const U: &str = "/api/v1/tenants/default/upstreams";
@@ -268,5 +269,107 @@ async fn nodes_hear_how_many_they_are() -> anyhow::Result<()> {
     // A control plane that stops says so, and does not wait for its nodes.
     plane.stop().await?;
     assert_eq!(first.end().await?.code(), Code::Unavailable);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_goes_to_who_is_there_and_to_who_comes_back() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plane = Plane::start(settings(folder.path())).await?;
+    let certified = joined(&plane, "n").await?;
+    let purge = async |tag: &str| {
+        let path = "/api/v1/tenants/default/purges?wait=applied&timeout=5s";
+        plane.post(path, json!({ "tag": tag })).await.body["purged"].clone()
+    };
+    let tag = |tag: &str| Some(v1::purge::What::Tag(tag.to_owned()));
+    purge("before").await;
+
+    // Nobody knows what it cached before it came.
+    let mut node = Node::connect(plane.grpc, &certified, Held::default()).await?;
+    while node.held.purge != Some(1) {
+        node.take().await?;
+    }
+    assert_eq!(std::mem::take(&mut node.purges), [None]);
+    let (purged, taken) = tokio::join!(purge("here"), async {
+        while node.held.purge != Some(2) {
+            node.take().await?;
+        }
+        anyhow::Ok(())
+    });
+    taken?;
+    assert_eq!(purged, json!({ "nodes_total": 1, "nodes_purged": 1, "pending": [] }));
+    assert_eq!(node.purges, [tag("here")]);
+
+    let (certified, held) = node.leave();
+    purge("away").await;
+    purge("still away").await;
+    let mut node = Node::connect(plane.grpc, &certified, held).await?;
+    while node.held.purge != Some(4) {
+        node.take().await?;
+    }
+    assert_eq!(node.purges, [tag("away"), tag("still away")]);
+
+    // It has them all: it is told of none, and counts as one that has them.
+    let (certified, held) = node.leave();
+    let mut node = Node::connect(plane.grpc, &certified, held).await?;
+    let (purged, taken) = tokio::join!(purge("last"), async {
+        while node.held.purge != Some(5) {
+            node.take().await?;
+        }
+        anyhow::Ok(())
+    });
+    taken?;
+    assert_eq!(
+        (node.purges.as_slice(), &purged["nodes_purged"]),
+        ([tag("last")].as_slice(), &json!(1))
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_is_answered_by_a_node_and_each_tenant_sees_its_own() -> anyhow::Result<()> {
+    const EXPLAIN: &str = "/api/v1/explain";
+    let folder = tempfile::tempdir()?;
+    let plane = Plane::start(settings(folder.path())).await?;
+    let question = json!({ "method": "GET", "url": "http://api.test/a" });
+    let alone = plane.post(EXPLAIN, question.clone()).await;
+    assert_eq!(
+        (alone.status, &alone.body["code"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("no_node"))
+    );
+
+    let certified = joined(&plane, "n").await?;
+    let mut node = Node::connect(plane.grpc, &certified, Held::default()).await?;
+    let answering = tokio::spawn(async move { while node.take().await.is_ok() {} });
+    let answer = plane.post(EXPLAIN, question.clone()).await;
+    assert_eq!((answer.status, &answer.body["node"]), (StatusCode::OK, &json!("n")), "{answer:?}");
+    assert_eq!(answer.body["routes"][0]["api"], "http://api.test/a");
+    assert_eq!(answer.body["routes"][1]["api"], "GET");
+    assert_eq!(answer.body["ends"], json!({ "as": "forwarded" }));
+
+    let new = json!({ "name": "viewer", "role": "viewer", "tenant": "default" });
+    let token = plane.post("/api/v1/tokens", new).await.body["token"].clone();
+    let seen = plane.call_as(token.as_str(), Method::POST, EXPLAIN, Some(question)).await;
+    assert_eq!(seen.body["routes"].as_array().map(Vec::len), Some(1), "{seen:?}");
+    assert_eq!(seen.body["ends"], json!({ "as": "another tenant's" }));
+
+    let wrong = json!({
+        "method": "G T",
+        "url": "/a",
+        "client_address": "here",
+        "headers": [{ "name": "a b", "value": "x\ny" }],
+    });
+    let refused = plane.post(EXPLAIN, wrong).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let at: Vec<&str> = refused.body["issues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|issue| issue["at"].as_str())
+        .collect();
+    assert_eq!(at, ["/method", "/url", "/client_address", "/headers/0/name", "/headers/0/value"]);
+    let elsewhere = json!({ "gateway": "edge", "method": "GET", "url": "http://api.test/a" });
+    assert_eq!(plane.post(EXPLAIN, elsewhere).await.body["code"], "no_node");
+    answering.abort();
     Ok(())
 }

@@ -60,6 +60,8 @@ pub mod metrics;
 // -- beside the way --
 // What an operator's tools ask a node.
 pub mod admin;
+// What would become of a request.
+pub mod explain;
 // The one reader of the clock.
 pub mod clock;
 

@@ -16,6 +16,7 @@ use tollgate_policy::ports::{Cache, Counters};
 use crate::access_log::{self, AccessLog, Destination, Sink};
 use crate::admin::{self, StatusServer};
 use crate::core::Shared;
+use crate::explain::Explainer;
 use crate::listener::{Command, ListenError, Listeners};
 use crate::metrics::{self, CoreMetrics};
 use crate::plan::{Configurator, Plan};
@@ -25,7 +26,7 @@ use crate::ports::counters::{AddressError, NodeCounters};
 use crate::ports::key_sets::NodeKeySets;
 use crate::ports::passwords::Passwords;
 use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
-use crate::sync::{self, Load, SyncHandle};
+use crate::sync::{self, Load, Sources, SyncHandle};
 use crate::thread;
 use crate::upstream::health::Checks;
 
@@ -108,7 +109,11 @@ impl Node {
         };
         configurator.set_key_sets(key_sets.clone());
         let plan = configurator.plan();
-        let sync = sync::start(settings, configurator, load_source(metrics.clone()), control)?;
+        let cache = MemoryCache::with_room(settings.cache_memory).map(Arc::new);
+        let load = load_source(metrics.clone());
+        let explainer = Explainer::default();
+        let sources = Sources { cache: cache.clone(), load, explainer: explainer.clone() };
+        let sync = sync::start(settings, configurator, sources, control)?;
         let counters = match &settings.redis {
             Some(address) => {
                 let timeout = settings.redis_timeout;
@@ -116,7 +121,6 @@ impl Node {
             }
             None => NodeCounters::in_memory(),
         };
-        let cache = MemoryCache::with_room(settings.cache_memory).map(Arc::new);
         let facts = FactsSource {
             counters: counters.clone(),
             cache: cache.clone(),
@@ -139,6 +143,7 @@ impl Node {
             concurrency: NodeConcurrency::default(),
             loads: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
         });
+        explainer.begin(Arc::clone(&shared));
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         control.spawn(Checks::follow(Arc::clone(&shared.plan), drain.clone()));
         let starting = Starting { shared, metrics, sink, senders, drain: &drain, stop: &stop };

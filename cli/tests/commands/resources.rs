@@ -150,3 +150,24 @@ fn status_waits_until_every_node_is_current() {
         "revision 12: 2 nodes, 2 connected, 2 current\nevery resource is applied on every connected node\n"
     );
 }
+
+#[test]
+fn purging_says_which_nodes_have_done_it() {
+    let admin = FakeAdmin::start();
+    admin.on("GET /whoami", 200, r#"{"name": "root", "role": "admin", "tenant": null}"#);
+    admin.on("POST /tenants/default/purges", 201, r#"{"number": 7}"#);
+    let tollgate = Tollgate::at(&admin);
+    let told = tollgate.run(&["purge", "tag", "item-7"]).done();
+    assert_eq!(told, "the nodes are told to purge it\n");
+    let behind =
+        r#"{"number": 8, "purged": {"nodes_total": 3, "nodes_purged": 2, "pending": ["node-c"]}}"#;
+    admin.on("POST /tenants/default/purges", 201, behind);
+    let waited = tollgate.run(&["purge", "url", "http://api.shop.test/a", "--wait=1s"]);
+    insta::assert_snapshot!(waited.all());
+    let sent = admin.posted("/tenants/default/purges");
+    assert_eq!(sent, [json!({"tag": "item-7"}), json!({"url": "http://api.shop.test/a"})]);
+    admin.on("GET /tenants/default/purges", 200, r#"{"items": [
+        {"number": 8, "at": "2026-05-02T10:00:00Z", "actor": "root", "url": "http://api.shop.test/a"},
+        {"number": 7, "at": "2026-05-01T10:00:00Z", "actor": "ci", "tag": "item-7"}], "next": null}"#);
+    insta::assert_snapshot!(tollgate.run(&["purge", "list"]).done());
+}

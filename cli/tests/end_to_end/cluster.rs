@@ -234,6 +234,46 @@ async fn what_a_node_refuses_is_named_and_mending_it_clears_the_state() {
     assert_eq!(status["resources"].as_array().map(Vec::len), Some(0), "{status}");
 }
 
+#[tokio::test]
+async fn a_purge_reaches_the_caches_of_all_nodes() {
+    let cluster = Cluster::start().await;
+    let file = cluster.path().join("cached.yaml");
+    let text = "kind: Api\nname: cached\nspec:\n  hosts: [api.shop.test]\n  base_path: /cached\n  \
+                upstream: orders\n  policies:\n    - cache: {default_ttl: 1h}\n    \
+                - headers: {response: {set: {surrogate-key: \"item-7 all\"}}}\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    cli_ok(cluster.path(), cluster.admin[0], &["apply", "-f", file, "--wait=20s"]);
+    // The toy upstream tells the request id of who asked it.
+    let look = async || {
+        let mut seen = Vec::new();
+        for node in &cluster.nodes {
+            let answer = call(node.gateway, "/cached/a", "").await.unwrap();
+            assert!(answer.headers().get("surrogate-key").is_none());
+            seen.push(answer.text().await.unwrap());
+        }
+        seen
+    };
+    let mut seen = look().await;
+    assert_eq!(look().await, seen);
+    let purge = |admin: usize, what: &str, value: &str| {
+        let arguments = ["purge", what, value, "--wait=20s"];
+        cli_json(cluster.path(), cluster.admin[admin], &arguments)["purged"].clone()
+    };
+    for (admin, what, value) in
+        [(0, "url", "http://api.shop.test/cached/a"), (1, "tag", "item-7"), (0, "api", "cached")]
+    {
+        purge(admin, "tag", "item-8");
+        purge(admin, "url", "http://api.shop.test/cached/b");
+        purge(admin, "api", "orders");
+        assert_eq!(look().await, seen);
+        assert_eq!(purge(admin, what, value)["nodes_purged"], 3);
+        let now = look().await;
+        assert!(now.iter().zip(&seen).all(|(now, before)| now != before), "{what}: {now:?}");
+        seen = now;
+    }
+}
+
 /// As `cli_json`, for a verb whose exit status says something too.
 fn cli_json_any(cluster: &Cluster, arguments: &[&str]) -> Value {
     let mut arguments = arguments.to_vec();

@@ -103,13 +103,6 @@ async fn a_newcomer_publishes_an_api_and_calls_it() {
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["code"], "unauthenticated");
 
-    let explained = cli_json(
-        tollgate.path(),
-        tollgate.admin,
-        &["explain", "GET", "http://api.shop.test/orders/items"],
-    );
-    assert_eq!(explained["routes"][0]["route"], "list");
-    assert_eq!(explained["routes"][0]["policies"], serde_json::json!(["api_key", "rate_limit"]));
     let metrics = reqwest::get(format!("http://127.0.0.1:{}/metrics", tollgate.status))
         .await
         .unwrap()
@@ -208,4 +201,62 @@ async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     })
     .await;
     second.kill();
+}
+
+#[tokio::test]
+async fn explain_tells_what_each_policy_would_do_and_nothing_comes_of_it() {
+    let tollgate = Single::start().await;
+    let example = tollgate.example();
+    cli_ok(tollgate.path(), tollgate.admin, &["apply", "-f", &example, "--wait"]);
+    let url = "http://api.shop.test/orders/items";
+    let explain = |arguments: &[&str]| {
+        let mut all = vec!["explain"];
+        all.extend_from_slice(arguments);
+        all.extend(["-o", "json"]);
+        let output = cli(tollgate.path(), tollgate.admin, &all);
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), value)
+    };
+    let key = "x-api-key: sk-shop-0001";
+    let (status, explained) = explain(&["get", url, "-H", key]);
+    assert_eq!(status, Some(0), "{explained}");
+    let winner = &explained["routes"][0];
+    assert_eq!((&winner["won"], &winner["route"]), (&true.into(), &"list".into()));
+    assert_eq!(winner["policies"], serde_json::json!(["api_key", "rate_limit"]));
+    let steps = winner["steps"].as_array().unwrap();
+    assert_eq!(
+        steps[0],
+        serde_json::json!({
+            "policy": "api_key", "of": "route", "does": "passes", "removes": ["x-api-key"],
+            "caller": { "application": "web-shop", "credential": "web-shop-old" },
+        })
+    );
+    assert_eq!(steps[1]["does"], "passes");
+    let ends = &explained["ends"];
+    assert_eq!((&ends["as"], &ends["endpoints"][0]["well"]), (&"forwarded".into(), &true.into()));
+
+    let (status, refused) = explain(&["GET", url]);
+    let steps = &refused["routes"][0]["steps"];
+    assert_eq!((status, &steps[0]["code"]), (Some(1), &"unauthenticated".into()), "{refused}");
+    assert_eq!(steps[1]["does"], "is not reached");
+    assert_eq!(refused["ends"]["status"], 401);
+    let (_, none) = explain(&["GET", "http://api.shop.test/nowhere"]);
+    assert_eq!(none["ends"]["code"], "no_route", "{none}");
+    let (_, wrong) = explain(&["DELETE", url, "-H", key]);
+    assert_eq!(wrong["ends"]["code"], "method_not_allowed", "{wrong}");
+
+    // However often it is asked, nothing is counted; and once all is used up, that is told.
+    let asked = async |number: usize| {
+        for _ in 0..number {
+            let answer = call(tollgate.gateway, "/orders/items", "sk-shop-0001").await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    };
+    asked(99).await;
+    for _ in 0..5 {
+        assert_eq!(explain(&["GET", url, "-H", key]).0, Some(0));
+    }
+    asked(1).await;
+    let (status, used_up) = explain(&["GET", url, "-H", key]);
+    assert_eq!((status, &used_up["ends"]["code"]), (Some(1), &"rate_limited".into()), "{used_up}");
 }

@@ -28,6 +28,11 @@ impl Wait {
         let limit = query.span("timeout", WAIT, WAIT_MOST);
         query.word("wait", &["applied"]).map(|_| Self(limit))
     }
+
+    /// The longest wait.
+    pub(super) fn limit(self) -> Duration {
+        self.0
+    }
 }
 
 /// What is said about a revision.

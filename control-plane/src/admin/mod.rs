@@ -3,11 +3,13 @@
 mod answers;
 mod auth;
 mod changes;
+mod explain;
 mod input;
 mod keys;
 mod nodes;
 mod openapi;
 mod problem;
+mod purges;
 mod resources;
 pub(crate) mod serve;
 mod tokens;
@@ -100,12 +102,14 @@ pub(crate) fn router(admin: Admin) -> Router {
         )
         .route("/api/v1/tenants/{tenant}/applications/{application}/keys", post(keys::create))
         .route("/api/v1/tenants/{tenant}/credentials/{name}/rotate", post(keys::rotate))
+        .route("/api/v1/tenants/{tenant}/purges", get(purges::list).post(purges::make))
         .route("/api/v1/export", get(resources::export))
         .route("/api/v1/changes", post(changes::apply))
         .route("/api/v1/revisions", get(changes::list))
         .route("/api/v1/revisions/{number}", get(changes::get))
         .route("/api/v1/revisions/{number}/diff/{other}", get(changes::diff))
         .route("/api/v1/revisions/{number}/rollback", post(changes::roll_back))
+        .route("/api/v1/explain", post(explain::explain))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{gateway}/{name}", delete(nodes::forget))
         .route("/api/v1/status", get(nodes::status))

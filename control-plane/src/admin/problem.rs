@@ -10,6 +10,7 @@ use tollgate_model::{Issue, Issues};
 use crate::cause;
 use crate::change::ChangeError;
 use crate::identity::{IdentityError, JoinError};
+use crate::questions::AskError;
 use crate::store::StoreError;
 use crate::validate::MANAGED_ELSEWHERE;
 
@@ -55,6 +56,9 @@ pub(crate) enum AdminError {
     /// A join token could not be made.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// No node says what was asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// What should not happen.
     #[error("{0}")]
     Internal(&'static str),
@@ -98,6 +102,9 @@ impl AdminError {
             Self::Faults(issues) => invalid(issues),
             Self::Change(error) => of_change(error),
             Self::Store(error) => of_store(error),
+            Self::Ask(AskError::NoNode(_)) => said(StatusCode::SERVICE_UNAVAILABLE, "no_node"),
+            Self::Ask(AskError::NoAnswer(_)) => said(StatusCode::GATEWAY_TIMEOUT, "no_answer"),
+            Self::Ask(AskError::Unreadable(_)) => internal(),
             Self::Identity(IdentityError::Store(error)) | Self::Join(JoinError::Store(error)) => {
                 of_store(error)
             }

@@ -20,7 +20,7 @@ use crate::authority::NodeIdentity;
 use crate::cause;
 use crate::store::{ReportRow, Store, StoreError};
 
-pub(crate) use self::status::{Applied, NodeStatus, Rejected};
+pub(crate) use self::status::{Applied, NodeStatus, Purged, Rejected};
 
 /// How often what nodes run is written down though nothing happened, where others read it.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -106,6 +106,7 @@ impl Nodes {
                 labels: hello.labels.clone().into_iter().collect(),
                 is_connected: true,
                 revision: None,
+                purge: (hello.purge_epoch == self.store.epoch()).then_some(hello.purge_number),
                 last_seen_at: now,
                 ..NodeStatus::default()
             },
@@ -199,6 +200,37 @@ impl Nodes {
         resources: &HashSet<ResourceId>,
         limit: Duration,
     ) -> Result<Applied, StoreError> {
+        let look = |table: &Table| {
+            let applied = table.applied(revision, resources);
+            (applied.pending.is_empty(), applied)
+        };
+        self.wait(limit, look).await
+    }
+
+    /// Waits until every connected node has carried out all purges up to this one, but not longer than
+    /// `limit`; says where they stand then.
+    ///
+    /// # Errors
+    ///
+    /// Why the store does not answer, where other control planes have nodes too.
+    pub(crate) async fn wait_purged(
+        &self,
+        number: u64,
+        limit: Duration,
+    ) -> Result<Purged, StoreError> {
+        let look = |table: &Table| {
+            let purged = table.purged(number);
+            (purged.pending.is_empty(), purged)
+        };
+        self.wait(limit, look).await
+    }
+
+    /// Looks at what nodes say until it is enough, or time is up.
+    async fn wait<T>(
+        &self,
+        limit: Duration,
+        look: impl Fn(&Table) -> (bool, T),
+    ) -> Result<T, StoreError> {
         let deadline = Instant::now() + limit;
         let mut changed = self.changed.subscribe();
         loop {
@@ -208,9 +240,9 @@ impl Nodes {
                 self.read_others().await?;
                 until = until.min(Instant::now() + READ_EVERY);
             }
-            let applied = self.table().applied(revision, resources);
-            if applied.pending.is_empty() || Instant::now() >= deadline {
-                return Ok(applied);
+            let (is_enough, seen) = look(&self.table());
+            if is_enough || Instant::now() >= deadline {
+                return Ok(seen);
             }
             // Whether it was told or time is up: look again.
             drop(tokio::time::timeout_at(until, changed.changed()).await);
@@ -373,6 +405,16 @@ impl Table {
         applied.rejected.sort_by(|(a, _), (b, _)| a.cmp(b));
         applied
     }
+
+    fn purged(&self, number: u64) -> Purged {
+        let connected = || self.all().filter(|status| status.is_connected);
+        let is_behind = |status: &&NodeStatus| status.purge.is_none_or(|own| own < number);
+        let mut pending: Vec<String> =
+            connected().filter(is_behind).map(|status| status.name.clone()).collect();
+        pending.sort();
+        let nodes_total = connected().count();
+        Purged { nodes_total, nodes_purged: nodes_total - pending.len(), pending }
+    }
 }
 
 impl Seat {
@@ -396,6 +438,11 @@ impl Seat {
             is_new.then_some(applied.revision)
         })
         .flatten()
+    }
+
+    /// Takes down which purges the node has carried out.
+    pub(crate) fn purged(&self, number: u64, now: Timestamp) {
+        self.update(now, self.nodes.store.is_shared(), |status| status.purge = Some(number));
     }
 
     /// Takes down how the node is doing.

@@ -30,6 +30,8 @@ pub(crate) struct NodeStatus {
     pub(crate) is_connected: bool,
     /// What it runs; none until it has said so.
     pub(crate) revision: Option<u64>,
+    /// The newest purge that it has carried out; none until it has said so.
+    pub(crate) purge: Option<u64>,
     #[serde(skip)]
     pub(crate) last_seen_at: Timestamp,
     pub(crate) open_connections: u64,
@@ -44,6 +46,14 @@ impl NodeStatus {
     pub(crate) fn runs(&self, revision: u64) -> bool {
         self.revision.is_some_and(|own| own >= revision)
     }
+}
+
+/// Where the nodes stand with a purge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Purged {
+    pub(crate) nodes_total: usize,
+    pub(crate) nodes_purged: usize,
+    pub(crate) pending: Vec<String>,
 }
 
 /// Where the nodes stand with a revision.

@@ -1,7 +1,7 @@
 //! Everything durable, on SQLite or PostgreSQL: the only SQL of the program.
 //!
 //! Read in this order: [`Transaction`] (one change), `changes` (the log that all followers read),
-//! `resources`; then what is not configuration: `nodes`, `identity`, `keys`. What differs between the
+//! `resources`; then what is not configuration: `nodes`, `purges`, `identity`, `keys`. What differs between the
 //! two databases stands in `dialect`. Times come from the caller; the store has no clock.
 
 mod dialect;
@@ -15,6 +15,7 @@ mod history;
 mod listen;
 mod nodes;
 mod reports;
+mod purges;
 mod identity;
 mod keys;
 
@@ -35,6 +36,7 @@ pub use self::identity::{AdminTokenRow, JoinTokenRow, Redeemed};
 pub use self::keys::AuthorityRow;
 pub use self::listen::Listener;
 pub use self::nodes::NodeRow;
+pub use self::purges::{NewPurge, PurgeRow};
 pub use self::reports::ReportRow;
 pub use self::resources::Row;
 pub use self::transaction::Transaction;

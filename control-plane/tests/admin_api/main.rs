@@ -21,6 +21,8 @@ mod changes;
 mod requests;
 // Keys of applications.
 mod keys;
+// Purges of the nodes' caches.
+mod purges;
 // What a tenant sees.
 mod tenants;
 // What a role may.

@@ -181,6 +181,8 @@ impl Certified {
 pub(crate) struct Held {
     pub(crate) epoch: u64,
     pub(crate) revision: u64,
+    /// The newest purge that it has carried out, of any.
+    pub(crate) purge: Option<u64>,
     pub(crate) resources: BTreeMap<(String, String, String), v1::Resource>,
 }
 
@@ -222,6 +224,8 @@ pub(crate) struct Node {
     pub(crate) credential_key: Vec<u8>,
     pub(crate) snapshots: usize,
     pub(crate) deltas: usize,
+    /// What it was told to purge; none: everything.
+    pub(crate) purges: Vec<Option<v1::purge::What>>,
     certified: Certified,
     say: mpsc::Sender<v1::NodeMessage>,
     messages: tonic::Streaming<v1::ControlMessage>,
@@ -256,6 +260,8 @@ impl Node {
             epoch: held.epoch,
             revision: held.revision,
             digest: digest.into(),
+            purge_epoch: held.purge.map_or(0, |_| held.epoch),
+            purge_number: held.purge.unwrap_or(0),
             ..v1::Hello::default()
         };
         say.send(v1::NodeMessage { message: Some(Up::Hello(hello)) }).await?;
@@ -266,6 +272,7 @@ impl Node {
             credential_key: Vec::new(),
             snapshots: 0,
             deltas: 0,
+            purges: Vec::new(),
             certified: certified.clone(),
             say,
             messages,
@@ -284,6 +291,30 @@ impl Node {
                 self.held.epoch = welcome.epoch;
                 self.credential_key = welcome.credential_key.to_vec();
                 self.live_nodes = welcome.cluster.unwrap_or_default().live_nodes;
+            }
+            Down::Purges(purges) => {
+                self.held.purge = Some(purges.number);
+                if purges.everything {
+                    self.purges.push(None);
+                }
+                self.purges.extend(purges.purges.into_iter().map(|purge| purge.what));
+                let purged = v1::Purged { number: purges.number };
+                self.say.send(v1::NodeMessage { message: Some(Up::Purged(purged)) }).await?;
+            }
+            Down::Explain(asked) => {
+                let told = serde_json::json!({
+                    "revision": self.held.revision,
+                    "routes": [
+                        { "won": false, "tenant": "default", "api": asked.url },
+                        { "won": true, "tenant": "other", "api": asked.method },
+                    ],
+                    "ends": { "as": "forwarded" },
+                });
+                // One that was not asked has no say.
+                for (id, json) in [(asked.id + 1, "{}".to_owned()), (asked.id, told.to_string())] {
+                    let answer = v1::Explained { id, json: json.into() };
+                    self.say.send(v1::NodeMessage { message: Some(Up::Explained(answer)) }).await?;
+                }
             }
             Down::Cluster(cluster) => self.live_nodes = cluster.live_nodes,
             Down::Delta(delta) => {

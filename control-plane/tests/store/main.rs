@@ -17,5 +17,7 @@ mod reading;
 mod history;
 // What a control plane sees that another one wrote.
 mod following;
+// Purges of the nodes' caches.
+mod purges;
 // Locks, a full disk, a database that goes away.
 mod failing;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_model::Name;
 use tollgate_policy::policies::{CATALOG, Entry};
 use tollgate_proto::v1;
+use tollgate_proto::v1::control_message::Message as Down;
 use tollgate_proto::v1::node_message::Message;
 use tollgate_proto::v1::sync_client::SyncClient;
 use tonic::transport::Channel;
@@ -25,6 +26,7 @@ use super::enrol::{self, EnrolError, Enrolment};
 use super::intake::{Intake, Taken, Violation};
 use super::readiness::Readiness;
 use super::tls;
+use crate::explain::Explainer;
 use crate::settings::{ControlPlane, Settings};
 
 /// What one message of the control plane is at most.
@@ -34,6 +36,8 @@ const OUTBOX_MESSAGES: usize = 32;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// A session that lasts this long was a good one.
 const GOOD_SESSION_TIME: Duration = Duration::from_secs(1);
+/// Questions that are answered at once.
+const MOST_QUESTIONS: usize = 4;
 const REPEAT_WARNING_TIME: Duration = Duration::from_secs(60);
 
 static POLICIES: LazyLock<Vec<v1::PolicySchema>> = LazyLock::new(policy_schemas);
@@ -67,8 +71,14 @@ pub(super) struct Client {
     enrolment: Enrolment,
     intake: Intake,
     readiness: Arc<Readiness>,
-    load: LoadSource,
+    asked: Asked,
     started: Instant,
+}
+
+/// Where the answers to a control plane's questions come from.
+pub(super) struct Asked {
+    pub(super) load: LoadSource,
+    pub(super) explainer: Explainer,
 }
 
 /// The last problem that was logged, and when.
@@ -90,6 +100,7 @@ enum Event {
     HeartbeatDue,
     RenewalDue,
     Renewed(Result<v1::JoinResponse, Status>),
+    Explained(Option<v1::Explained>),
 }
 
 impl Client {
@@ -99,7 +110,7 @@ impl Client {
         enrolment: Enrolment,
         intake: Intake,
         readiness: Arc<Readiness>,
-        load: LoadSource,
+        asked: Asked,
     ) -> Self {
         Self {
             planes: settings.control_plane.clone(),
@@ -108,7 +119,7 @@ impl Client {
             enrolment,
             intake,
             readiness,
-            load,
+            asked,
             started: Instant::now(),
         }
     }
@@ -171,6 +182,7 @@ impl Client {
         let late_at = Instant::now() + ANSWER_TIME;
         let mut heartbeat = interval(Duration::from_secs(1));
         let mut renewals = FuturesUnordered::new();
+        let mut questions = FuturesUnordered::new();
         loop {
             let is_welcome = session.good_since.is_some();
             let renewal_due_in = self.enrolment.renewal_due_in();
@@ -182,10 +194,16 @@ impl Client {
                 () = sleep_until(late_at), if !is_welcome => return Err(SessionError::TooSlow),
                 () = sleep(renewal_due_in), if is_welcome && renewals.is_empty() => Event::RenewalDue,
                 Some(answer) = renewals.next() => Event::Renewed(answer),
+                Some(answer) = questions.next() => Event::Explained(answer),
             };
             match event {
                 Event::Message(message) => {
-                    if let Some(period) = self.take(session, *message).await? {
+                    if let Some(Down::Explain(asked)) = message.message {
+                        // Beyond them the control plane waits in vain, and says so.
+                        if questions.len() < MOST_QUESTIONS {
+                            questions.push(explain(self.asked.explainer.clone(), asked));
+                        }
+                    } else if let Some(period) = self.take(session, *message).await? {
                         heartbeat = interval(period);
                         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     }
@@ -200,6 +218,10 @@ impl Client {
                     }
                 }
                 Event::Renewed(answer) => self.enrolment.take_renewal(answer),
+                Event::Explained(None) => {}
+                Event::Explained(Some(answer)) => {
+                    send(&session.outbox, Message::Explained(answer)).await?;
+                }
             }
         }
     }
@@ -224,6 +246,10 @@ impl Client {
                 }
                 Ok(Some(heartbeat))
             }
+            Taken::Purged(number) => {
+                send(&session.outbox, Message::Purged(v1::Purged { number })).await?;
+                Ok(None)
+            }
             Taken::Applied { applied, keep } => {
                 let message = v1::NodeMessage { message: Some(Message::Applied(applied)) };
                 let unsent = session.outbox.try_send(message).err();
@@ -239,6 +265,7 @@ impl Client {
 
     fn hello(&mut self) -> v1::Hello {
         let (epoch, revision, digest) = self.intake.begin();
+        let (purge_epoch, purge_number) = self.intake.purged();
         let labels = [("os", std::env::consts::OS), ("arch", std::env::consts::ARCH)];
         v1::Hello {
             node: self.node.as_str().to_owned(),
@@ -249,11 +276,13 @@ impl Client {
             digest: digest.as_bytes().to_vec().into(),
             policies: POLICIES.clone(),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            purge_epoch,
+            purge_number,
         }
     }
 
     fn heartbeat(&self) -> v1::Heartbeat {
-        let load = (self.load)();
+        let load = (self.asked.load)();
         v1::Heartbeat {
             open_connections: load.open_connections,
             requests_total: load.requests_total,
@@ -295,6 +324,13 @@ async fn send(
         Err(SendTimeoutError::Timeout(_)) => Err(SessionError::TooSlow),
         Err(SendTimeoutError::Closed(_)) => Err(SessionError::Closed),
     }
+}
+
+/// Answers a question on a thread where it may take its time.
+async fn explain(explainer: Explainer, asked: v1::Explain) -> Option<v1::Explained> {
+    let runtime = tokio::runtime::Handle::current();
+    let answer = move || runtime.block_on(timeout(ANSWER_TIME, explainer.answer(&asked)));
+    tokio::task::spawn_blocking(answer).await.ok()?.ok()?
 }
 
 /// Not all nodes begin with the same control plane.

@@ -17,6 +17,7 @@ use tollgate_proto::v1::control_message::Message;
 use super::disk::DiskQueue;
 use super::holding::Holding;
 use super::pieces::{DECODED_LIMIT_BYTES, unpack};
+use super::purger::Purger;
 use super::readiness::Readiness;
 use crate::plan::Update;
 
@@ -32,6 +33,8 @@ pub(super) enum Taken {
     Nothing,
     /// The session has begun: send heartbeats, and what is said of what runs already.
     Welcome { heartbeat: Duration, applied: Option<v1::Applied> },
+    /// Say that purges up to this one are carried out.
+    Purged(u64),
     /// Acknowledge; then hand the rest to [`Intake::keep`].
     Applied { applied: v1::Applied, keep: Keep },
 }
@@ -78,6 +81,7 @@ pub(super) struct Intake {
     disk: Arc<DiskQueue>,
     readiness: Arc<Readiness>,
     live_nodes: Arc<AtomicU32>,
+    purger: Purger,
     /// What is held is not what the control plane means by its revision.
     is_snapshot_wanted: bool,
     session: Option<Session>,
@@ -107,8 +111,15 @@ impl Intake {
         disk: Arc<DiskQueue>,
         readiness: Arc<Readiness>,
         live_nodes: Arc<AtomicU32>,
+        purger: Purger,
     ) -> Self {
-        Self { holding, disk, readiness, live_nodes, is_snapshot_wanted: false, session: None }
+        let (is_snapshot_wanted, session) = (false, None);
+        Self { holding, disk, readiness, live_nodes, purger, is_snapshot_wanted, session }
+    }
+
+    /// The newest purge that is carried out: the epoch that numbered it, and its number.
+    pub(super) fn purged(&self) -> (u64, u64) {
+        self.purger.held()
     }
 
     /// Begins a session: the epoch, revision and digest for its Hello.
@@ -140,6 +151,12 @@ impl Intake {
                 self.session.as_ref().ok_or(Violation::NoWelcome)?;
                 self.set_cluster(cluster);
                 Ok(Taken::Nothing)
+            }
+            // Answered by who has the session.
+            Message::Explain(_) => Ok(Taken::Nothing),
+            Message::Purges(purges) => {
+                let session = self.session.as_ref().ok_or(Violation::NoWelcome)?;
+                Ok(Taken::Purged(self.purger.carry_out(session.epoch, &purges)))
             }
         }
     }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_proto::v1;
 
+use crate::explain::Explainer;
 use crate::plan::{Configurator, Update};
+use crate::ports::cache::MemoryCache;
 use crate::settings::{KeyFileError, Settings};
 
 // How long to wait before the next attempt.
@@ -32,6 +34,8 @@ mod intake;
 mod last_good;
 // A long content as sealed frames.
 mod pieces;
+// What leaves the cache of responses.
+mod purger;
 // What can be said of the configuration at any time.
 mod readiness;
 // How files are sealed.
@@ -42,12 +46,13 @@ mod tls;
 pub use enrol::{EnrolError, MustJoin};
 pub use readiness::Readiness;
 
-use client::Client;
+use client::{Asked, Client};
 use disk::{DiskQueue, DiskWriter};
 use enrol::Enrolment;
 use holding::Holding;
 use intake::Intake;
 use last_good::{Found, LastGood};
+use purger::Purger;
 use seal::CacheKey;
 
 /// What is left to be written or said when the node stops may take this long.
@@ -66,6 +71,16 @@ pub struct Load {
 
 /// Asked for every heartbeat; must not wait.
 pub type LoadSource = Arc<dyn Fn() -> Load + Send + Sync>;
+
+/// What a control plane asks a node for beside its configuration.
+pub struct Sources {
+    /// What is purged; none where the node keeps no responses.
+    pub cache: Option<Arc<MemoryCache>>,
+    /// What heartbeats say.
+    pub load: LoadSource,
+    /// What would become of a request.
+    pub explainer: Explainer,
+}
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -124,12 +139,14 @@ pub struct Overview {
 pub fn start(
     settings: &Settings,
     configurator: Configurator,
-    load: LoadSource,
+    sources: Sources,
     runtime: &Handle,
 ) -> Result<SyncHandle, StartError> {
     let readiness = Arc::new(Readiness::new());
     let live_nodes = Arc::new(AtomicU32::new(1));
     let queue = Arc::new(DiskQueue::default());
+    let Sources { cache, load, explainer } = sources;
+    let purger = Purger::new(cache, configurator.plan());
     let mut holding = Holding::new(configurator);
     let files = open_files(settings)?;
     let found = files.as_ref().and_then(LastGood::load);
@@ -163,8 +180,9 @@ pub fn start(
         None => readiness.set_disk_failing(true),
     }
     if let Some(enrolment) = enrolment {
-        let intake = Intake::new(holding, queue, Arc::clone(&readiness), live_nodes);
-        let client = Client::new(settings, enrolment, intake, readiness, load);
+        let intake = Intake::new(holding, queue, Arc::clone(&readiness), live_nodes, purger);
+        let asked = Asked { load, explainer };
+        let client = Client::new(settings, enrolment, intake, readiness, asked);
         handle.client.spawn_on(client.run(handle.stop_client.clone()), runtime);
     }
     Ok(handle)

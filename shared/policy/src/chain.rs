@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::body::Body;
 use crate::policies::{AnyCarry, AnyPolicy};
 use crate::policy::{Cx, End, Flow, Phase, Repeat};
+use crate::rehearsal::{Before, Did, Step};
 
 /// What a request meets on its way.
 #[derive(Default)]
@@ -30,10 +31,47 @@ struct Carried {
     carry: AnyCarry,
 }
 
-#[derive(Clone, Copy)]
-enum Owner {
+/// Whose policy it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The route's, of whatever level.
     Route,
+    /// The application's that calls.
     Caller,
+}
+
+/// How far the policies of a route, and of its caller, have run.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    own: usize,
+    callers: usize,
+}
+
+impl Walk {
+    /// Whose turn it is.
+    fn next<'a>(
+        self,
+        own: &'a Chain,
+        callers: Option<&'a Chain>,
+    ) -> Option<(Owner, usize, &'a Arc<AnyPolicy>)> {
+        let of_own = own.policies.get(self.own);
+        let of_caller = callers.and_then(|chain| chain.policies.get(self.callers));
+        match (of_own, of_caller) {
+            (Some(of_own), Some(of_caller)) if of_caller.phase() < of_own.phase() => {
+                Some((Owner::Caller, self.callers, of_caller))
+            }
+            (Some(of_own), _) => Some((Owner::Route, self.own, of_own)),
+            (None, Some(of_caller)) => Some((Owner::Caller, self.callers, of_caller)),
+            (None, None) => None,
+        }
+    }
+
+    fn pass(&mut self, owner: Owner) {
+        match owner {
+            Owner::Route => self.own += 1,
+            Owner::Caller => self.callers += 1,
+        }
+    }
 }
 
 impl Chain {
@@ -81,7 +119,7 @@ impl Chain {
         request: &mut Request<Body>,
         carries: &mut Carries,
     ) -> Flow<()> {
-        self.run(cx, request, carries, (0, 0)).await
+        self.run(cx, request, carries, Walk::default()).await
     }
 
     /// The request half from the cache on, for a request that has met what comes before it.
@@ -95,7 +133,7 @@ impl Chain {
             chain.policies.iter().take_while(|policy| policy.phase() < Phase::Cache).count()
         };
         let callers = cx.identity.as_ref().and_then(|caller| caller.chain.as_deref());
-        let from = (before_cache(self), callers.map_or(0, before_cache));
+        let from = Walk { own: before_cache(self), callers: callers.map_or(0, before_cache) };
         self.run(cx, request, carries, from).await
     }
 
@@ -104,32 +142,44 @@ impl Chain {
         cx: &mut Cx<'_>,
         request: &mut Request<Body>,
         carries: &mut Carries,
-        (mut own_next, mut callers_next): (usize, usize),
+        mut walk: Walk,
     ) -> Flow<()> {
         loop {
             if carries.callers.is_none() {
                 carries.callers = cx.identity.as_ref().and_then(|caller| caller.chain.clone());
             }
-            let own = self.policies.get(own_next);
-            let callers =
-                carries.callers.as_ref().and_then(|chain| chain.policies.get(callers_next));
-            let (owner, index, policy) = match (own, callers) {
-                (Some(own), Some(callers)) if callers.phase() < own.phase() => {
-                    (Owner::Caller, callers_next, callers)
-                }
-                (Some(own), _) => (Owner::Route, own_next, own),
-                (None, Some(callers)) => (Owner::Caller, callers_next, callers),
-                (None, None) => return Flow::Next(()),
-            };
+            let next = walk.next(self, carries.callers.as_deref());
+            let Some((owner, index, policy)) = next else { return Flow::Next(()) };
             match policy.on_request(cx, request).await {
                 Flow::Next(carry) => carries.carried.push(Carried { owner, index, carry }),
                 Flow::Refuse(refusal) => return Flow::Refuse(refusal),
                 Flow::Answer(response) => return Flow::Answer(response),
             }
-            match owner {
-                Owner::Route => own_next += 1,
-                Owner::Caller => callers_next += 1,
-            }
+            walk.pass(owner);
+        }
+    }
+
+    /// The request half with what each policy does, for people who ask what would become of a request.
+    /// What comes after a refusal or an answer is not reached.
+    pub async fn rehearse(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Vec<Step> {
+        let (mut steps, mut walk, mut is_over) = (Vec::new(), Walk::default(), false);
+        loop {
+            let callers = cx.identity.as_ref().and_then(|caller| caller.chain.clone());
+            let next = walk.next(self, callers.as_deref());
+            let Some((owner, _, policy)) = next else { return steps };
+            let did = if is_over {
+                Did::NotReached
+            } else {
+                let before = Before::of(cx, request);
+                match policy.on_request(cx, request).await {
+                    Flow::Next(_) => Did::Passed(Box::new(before.changes(cx, request))),
+                    Flow::Refuse(refusal) => Did::Refused(refusal),
+                    Flow::Answer(response) => Did::Answered(response.status()),
+                }
+            };
+            is_over = !matches!(did, Did::Passed(_));
+            steps.push(Step { policy: policy.name(), owner, did });
+            walk.pass(owner);
         }
     }
 

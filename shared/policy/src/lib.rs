@@ -35,6 +35,8 @@ pub mod limit;
 pub mod policies;
 // Policies in the order of their running.
 pub mod chain;
+// What they would do to a request, while nothing comes of it.
+pub mod rehearsal;
 // One resource: its specification parsed and its policies compiled.
 pub mod check;
 // All resources, and who needs whom.

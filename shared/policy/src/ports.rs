@@ -112,6 +112,9 @@ pub trait Cache: Send + Sync {
     /// Lets everything of a target go, for whomever it is kept.
     fn invalidate(&self, target: &Digest);
 
+    /// Lets everything of a group go; see [`Stored::groups`].
+    fn purge(&self, group: &Digest);
+
     /// Who fetches what a key lacks. A wait lasts for `limit` at most.
     fn turn(&self, key: &Key, limit: Duration) -> Turn;
 
@@ -136,6 +139,9 @@ pub enum Turn {
 pub trait Counters {
     /// Takes permits from a limit for a subject, all or none of them.
     fn take<'a>(&'a self, take: Take<'a>) -> Taken<'a>;
+
+    /// What [`Counters::take`] would answer, while nothing is taken; none where that is not known here.
+    fn look(&self, take: &Take<'_>) -> Option<Decision>;
 }
 
 /// A request for permits.

@@ -1,5 +1,6 @@
 //! Responses as a cache keeps them, and what they are found by.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +9,61 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 /// What a hash of BLAKE3 says; two texts never share one.
 pub type Digest = [u8; 32];
+
+/// A target of an API: tenant, API, scheme, host and target in one.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    /// Who owns the API.
+    pub tenant: &'a str,
+    /// The API's name.
+    pub api: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// With its port, as clients say it; in letters of any case.
+    pub host: &'a str,
+    /// Path and query, as clients ask for it.
+    pub target: &'a str,
+}
+
+impl Address<'_> {
+    /// What it is found by.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let host = if self.host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(self.host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(self.host)
+        };
+        digest_of(&[self.tenant, self.api, self.scheme, &host, self.target])
+    }
+}
+
+/// What all stored responses of an API have in common.
+#[must_use]
+pub fn api_group(tenant: &str, api: &str) -> Digest {
+    digest_of(&["api", tenant, api])
+}
+
+/// What all stored responses of a tenant with the same tag have in common.
+#[must_use]
+pub fn tag_group(tenant: &str, tag: &str) -> Digest {
+    digest_of(&["tag", tenant, tag])
+}
+
+fn digest_of(texts: &[&str]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for text in texts {
+        add(&mut hasher, Some(text));
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// Adds a text with its length, so that two texts never read as one.
+pub(crate) fn add(hasher: &mut blake3::Hasher, text: Option<&str>) {
+    let length = text.map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX));
+    hasher.update(&length.to_be_bytes());
+    hasher.update(text.unwrap_or_default().as_bytes());
+}
 
 /// What a response is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +98,8 @@ pub struct Stored {
     pub body: Bytes,
     /// The request fields that select it, with their values (RFC 9111 §4.1).
     pub selecting: Selecting,
+    /// What it is let go with: its API and its tags. Purging one of them purges it.
+    pub groups: Box<[Digest]>,
     /// When it was asked for, in microseconds since 1970-01-01.
     pub requested_unix_micros: u64,
     /// When its head came.
@@ -99,6 +157,7 @@ impl Stored {
         let count = self.headers.len() + self.selecting.len();
         let bytes = FIXED
             + self.body.len()
+            + size_of_val(&*self.groups)
             + count * A_FIELD
             + fields.sum::<usize>()
             + selecting.sum::<usize>();
@@ -130,9 +189,15 @@ impl Variants {
     /// Those that were asked for after a moment; none where there are none.
     #[must_use]
     pub fn newer_than(&self, unix_micros: u64) -> Option<Self> {
-        let newer = self.0.iter().filter(|stored| stored.requested_unix_micros > unix_micros);
-        let newer: Box<[Arc<Stored>]> = newer.cloned().collect();
-        if newer.is_empty() { None } else { Some(Self(newer)) }
+        self.retain(|stored| stored.requested_unix_micros > unix_micros)
+    }
+
+    /// Those that are to stay; none where there are none.
+    #[must_use]
+    pub fn retain(&self, stays: impl Fn(&Stored) -> bool) -> Option<Self> {
+        let kept: Box<[Arc<Stored>]> =
+            self.0.iter().filter(|stored| stays(stored)).cloned().collect();
+        if kept.is_empty() { None } else { Some(Self(kept)) }
     }
 
     /// About how much memory they take.

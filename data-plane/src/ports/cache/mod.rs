@@ -26,8 +26,10 @@ const PASSED_FOR: Duration = Duration::from_secs(10);
 /// Responses in memory.
 pub struct MemoryCache {
     responses: Moka<Digest, Arc<Variants>, RandomState>,
-    /// When targets were invalidated.
+    /// When targets were invalidated, and groups purged.
     invalidated: Moka<Digest, u64, RandomState>,
+    /// When a group was purged last: what was asked for since needs no look at its groups.
+    purged: AtomicU64,
     /// Whatever is older than this may have been invalidated: nobody remembers.
     forgotten: Arc<AtomicU64>,
     passed: Moka<Digest, (), RandomState>,
@@ -86,6 +88,7 @@ impl MemoryCache {
         Some(Self {
             responses,
             invalidated,
+            purged: AtomicU64::new(0),
             forgotten,
             passed,
             flights: Arc::default(),
@@ -107,6 +110,32 @@ impl MemoryCache {
         }
     }
 
+    /// Lets everything go.
+    pub fn purge_all(&self) {
+        let now = clock::unix_micros();
+        self.forgotten.fetch_max(now, Ordering::Relaxed);
+        self.purged.fetch_max(now, Ordering::Relaxed);
+        self.responses.invalidate_all();
+    }
+
+    /// Gives back the memory of what was purged and cannot be found any more. Its cost follows the number
+    /// of responses: not for a thread that carries calls.
+    pub fn sweep(&self) {
+        for (key, variants) in &self.responses {
+            if variants.iter().all(|stored| self.is_purged(stored)) {
+                self.responses.invalidate(&*key);
+            }
+        }
+        self.responses.run_pending_tasks();
+    }
+
+    /// Whether one of its groups was purged after it was asked for.
+    fn is_purged(&self, stored: &Stored) -> bool {
+        let asked = stored.requested_unix_micros;
+        asked <= self.purged.load(Ordering::Acquire)
+            && stored.groups.iter().any(|group| asked <= self.invalidated_at(group))
+    }
+
     /// What was asked for until then is not to be used.
     fn invalidated_at(&self, target: &Digest) -> u64 {
         let known = self.invalidated.get(target).unwrap_or(0);
@@ -116,7 +145,10 @@ impl MemoryCache {
 
 impl Cache for MemoryCache {
     fn lookup(&self, key: &Key) -> Option<Arc<Variants>> {
-        let variants = self.responses.get(&key.whole)?;
+        let mut variants = self.responses.get(&key.whole)?;
+        if variants.iter().any(|stored| self.is_purged(stored)) {
+            variants = variants.retain(|stored| !self.is_purged(stored)).map(Arc::new)?;
+        }
         if key.part.is_none() {
             return Some(variants);
         }
@@ -130,7 +162,7 @@ impl Cache for MemoryCache {
 
     fn store(&self, key: &Key, response: Stored) {
         let since = self.invalidated_at(&key.target);
-        if response.requested_unix_micros <= since {
+        if response.requested_unix_micros <= since || self.is_purged(&response) {
             return;
         }
         let response = Arc::new(response);
@@ -144,6 +176,13 @@ impl Cache for MemoryCache {
     fn invalidate(&self, target: &Digest) {
         self.invalidated.insert(*target, clock::unix_micros());
         self.responses.invalidate(target);
+    }
+
+    fn purge(&self, group: &Digest) {
+        let now = clock::unix_micros();
+        self.invalidated.insert(*group, now);
+        // After it: who sees this looks for that.
+        self.purged.fetch_max(now, Ordering::Release);
     }
 
     fn turn(&self, key: &Key, limit: Duration) -> Turn {

@@ -18,12 +18,63 @@ fn stored(body: usize) -> Stored {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: Bytes::from(vec![b'x'; body]),
-        selecting: Box::default(),
         requested_unix_micros: now,
         received_unix_micros: now,
         initial_age_micros: 0,
         rules: Rules::default(),
+        selecting: Box::default(),
+        groups: Box::default(),
     }
+}
+
+fn grouped(groups: &[u8]) -> Stored {
+    Stored { groups: groups.iter().map(|group| [*group; 32]).collect(), ..stored(10) }
+}
+
+#[test]
+fn what_is_of_a_purged_group_is_not_found_and_gives_its_memory_back() {
+    let cache = cache(1024);
+    let keys = [key(1, None), key(2, None), key(3, Some(1)), key(4, None)];
+    let early = early_by(grouped(&[100]), 1);
+    for (key, groups) in keys.iter().zip([&[100, 101][..], &[101], &[100], &[]]) {
+        cache.store(key, grouped(groups));
+    }
+    let found = || keys.map(|key| cache.lookup(&key).is_some());
+    assert_eq!(found(), [true; 4]);
+    cache.purge(&[100; 32]);
+    assert_eq!(found(), [false, true, false, true]);
+    // It was asked for before.
+    cache.store(&keys[0], early);
+    assert_eq!(found(), [false, true, false, true]);
+    cache.sweep();
+    assert_eq!(cache.filling().entries, 2);
+    std::thread::sleep(Duration::from_millis(1));
+    cache.store(&keys[0], grouped(&[100]));
+    assert_eq!(found(), [true, true, false, true]);
+    cache.purge_all();
+    assert_eq!((found(), cache.filling().entries), ([false; 4], 0));
+    // What was under way then is not stored either.
+    cache.store(&keys[0], early_by(grouped(&[]), 1));
+    assert_eq!(found(), [false; 4]);
+}
+
+#[test]
+fn one_variant_of_a_purged_group_leaves_the_others() {
+    let cache = cache(1024);
+    let selected = |value: u8| -> tollgate_policy::stored::Selecting {
+        [(http::header::ACCEPT, Some(Box::from([value])))].into()
+    };
+    cache.store(&key(1, None), Stored { selecting: selected(1), ..grouped(&[100]) });
+    cache.store(&key(1, None), Stored { selecting: selected(2), ..grouped(&[101]) });
+    cache.purge(&[100; 32]);
+    let left = cache.lookup(&key(1, None)).unwrap();
+    let left: Vec<_> = left.iter().map(|stored| stored.groups[0][0]).collect();
+    assert_eq!(left, [101]);
+}
+
+fn early_by(stored: Stored, seconds: u64) -> Stored {
+    let requested_unix_micros = stored.requested_unix_micros - seconds * 1_000_000;
+    Stored { requested_unix_micros, ..stored }
 }
 
 #[test]

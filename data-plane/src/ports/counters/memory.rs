@@ -44,6 +44,13 @@ impl Memory {
         decision
     }
 
+    /// What [`Memory::take`] would answer.
+    pub(super) fn look(&self, key: u128, take: &Take<'_>, limit: u64) -> Decision {
+        let counted = lock(self.shards.of(key)).subjects.get(&key).cloned();
+        let mut usage = counted.unwrap_or_default();
+        usage.take(take.definition, limit, take.cost, take.now_unix_micros)
+    }
+
     /// How many subjects are counted.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).subjects.len()).sum()

@@ -278,6 +278,21 @@ impl Counters for NodeCounters {
             self.take_leased(shared, key, take)
         }
     }
+
+    fn look(&self, take: &Take<'_>) -> Option<Decision> {
+        let key = self.keys.key(take);
+        match (take.definition.enforcement, &self.shared) {
+            (Enforcement::Local, _) | (_, None) => {
+                Some(self.memory.look(key, take, take.definition.limit))
+            }
+            (Enforcement::Exact | Enforcement::Leased, Some(shared)) => {
+                let now_ms = shared.clock.now();
+                let denied =
+                    |subject: &Arc<Subject>| subject.denial(take.definition, take.cost, now_ms);
+                shared.subjects.with(key, denied).flatten()
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -378,6 +378,15 @@ impl Counters for CountersDouble {
             decision
         }))
     }
+
+    fn look(&self, take: &Take<'_>) -> Option<Decision> {
+        if self.are_elsewhere || self.fixed.is_some() {
+            return self.fixed;
+        }
+        let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
+        let mut usage = self.usages.borrow().get(&key).cloned().unwrap_or_default();
+        Some(usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros))
+    }
 }
 
 /// Requests under way.

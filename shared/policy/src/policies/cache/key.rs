@@ -9,7 +9,7 @@ use super::{Cache, ClientDirectives, Per};
 use crate::body::Body;
 use crate::chain::runs_after_caching;
 use crate::policy::Cx;
-use crate::stored::{Digest, Key};
+use crate::stored::{Address, Digest, Key, add};
 
 /// What a request is about.
 #[derive(Clone, Copy)]
@@ -73,26 +73,10 @@ fn is_caller_named(cx: &Cx<'_>) -> bool {
     cx.claims.as_ref().is_none_or(|claims| claims.subject.is_some())
 }
 
-/// Tenant, API, scheme, host and target in one.
+/// What a target of the request's API is found by.
 pub(super) fn target_digest(cx: &Cx<'_>, host: &str, target: &str) -> Digest {
-    let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
-    };
-    let mut hasher = blake3::Hasher::new();
     let (tenant, api) = (cx.route.tenant.as_str(), cx.route.api.as_str());
-    for text in [tenant, api, cx.scheme, &host, target] {
-        add(&mut hasher, Some(text));
-    }
-    *hasher.finalize().as_bytes()
-}
-
-/// Adds a text with its length, so that two texts never read as one.
-fn add(hasher: &mut blake3::Hasher, text: Option<&str>) {
-    let length = text.map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX));
-    hasher.update(&length.to_be_bytes());
-    hasher.update(text.unwrap_or_default().as_bytes());
+    Address { tenant, api, scheme: cx.scheme, host, target }.digest()
 }
 
 /// The host that a request is for, with its port.

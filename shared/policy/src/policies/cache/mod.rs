@@ -32,6 +32,8 @@ mod response;
 mod select;
 // `cache-status`.
 mod status;
+// What it can be purged by.
+mod tags;
 // A body that is kept while it passes by.
 mod tee;
 
@@ -88,6 +90,10 @@ pub struct Config {
     #[deserr(default = true)]
     #[schemars(with = "Option<bool>")]
     pub cache_status: bool,
+    /// Whether `surrogate-key` and `cache-tag` go on to clients. Default false.
+    #[deserr(default)]
+    #[schemars(with = "Option<bool>")]
+    pub forward_tags: bool,
     /// How long a request waits for another one that fetches the same, 1ms to 1m. Default 5s.
     #[deserr(default)]
     #[schemars(with = "Option<Span>")]
@@ -178,6 +184,7 @@ pub struct Cache {
     vary: Box<[HeaderName]>,
     client_directives: ClientDirectives,
     tells_status: bool,
+    forwards_tags: bool,
     wait: Duration,
 }
 
@@ -215,6 +222,7 @@ impl Policy for Cache {
             vary: config.vary.iter().map(|name| name.as_http().clone()).collect(),
             client_directives: config.client_directives,
             tells_status: config.cache_status,
+            forwards_tags: config.forward_tags,
             wait: config.wait.0,
         })
     }

@@ -10,6 +10,7 @@ use super::key::target_digest;
 use super::request::{Change, Fetch, State};
 use super::select::{select, selecting};
 use super::status;
+use super::tags;
 use super::tee::{self, Shelf};
 use crate::body::Body;
 use crate::policy::Cx;
@@ -32,6 +33,9 @@ impl Cache {
             }
             State::Fetch(fetch) => self.receive(*fetch, cx, response),
         }
+        if !self.forwards_tags {
+            tags::take_off(response.headers_mut());
+        }
     }
 
     fn receive(&self, mut fetch: Fetch, cx: &mut Cx<'_>, response: &mut Response<Body>) {
@@ -39,7 +43,7 @@ impl Cache {
         let (status, now) = (response.status(), store.now_unix_micros());
         if fetch.is_validating
             && status == StatusCode::NOT_MODIFIED
-            && let Some(stored) = self.refreshed(&fetch, response.headers(), now)
+            && let Some(stored) = self.refreshed(&fetch, cx, response.headers(), now)
         {
             cx.cache.outcome = Some(Outcome::Revalidated);
             self.answer_with(&stored.0, &fetch, now, response);
@@ -58,11 +62,8 @@ impl Cache {
             self.answer_with(&stale, &fetch, now, response);
             return;
         }
-        let shelved = if fetch.sought.asked.no_store {
-            None
-        } else {
-            self.shelve(&fetch, cx.cache.sent.as_ref(), response, now)
-        };
+        let shelved =
+            if fetch.sought.asked.no_store { None } else { self.shelve(&fetch, cx, response, now) };
         let answered = fetch.is_validating.then_some(status);
         self.tell_forwarded(&fetch, response, answered, shelved.is_some());
         match shelved {
@@ -89,7 +90,7 @@ impl Cache {
     fn shelve(
         &self,
         fetch: &Fetch,
-        sent: Option<&HeaderMap>,
+        cx: &Cx<'_>,
         response: &Response<Body>,
         now: u64,
     ) -> Option<Stored> {
@@ -101,13 +102,16 @@ impl Cache {
             received_unix_micros: now,
         };
         let rules = freshness::judge(&self.terms, &control, &came, fetch.sought.is_personal)?;
+        let sent = cx.cache.sent.as_ref();
         let selecting = selecting(response.headers(), &self.vary, &fetch.headers, sent)?;
+        let groups = tags::groups(cx.route, response.headers())?;
         Some(Stored {
             status: response.status(),
             initial_age_micros: freshness::initial_age_micros(&came),
-            headers: kept_fields(response.headers().clone(), &control, now),
+            headers: self.kept_fields(response.headers().clone(), &control, now),
             body: Default::default(),
             selecting,
+            groups,
             requested_unix_micros: fetch.requested_unix_micros,
             received_unix_micros: now,
             rules,
@@ -116,7 +120,13 @@ impl Cache {
 
     /// What is stored, after the origin said that it still holds (RFC 9111 §4.3.4), and whether it
     /// may be kept.
-    fn refreshed(&self, fetch: &Fetch, confirmed: &HeaderMap, now: u64) -> Option<(Stored, bool)> {
+    fn refreshed(
+        &self,
+        fetch: &Fetch,
+        cx: &Cx<'_>,
+        confirmed: &HeaderMap,
+        now: u64,
+    ) -> Option<(Stored, bool)> {
         let stale = fetch.stale.as_deref()?;
         if answer::is_of_another(&stale.headers, confirmed) {
             return Some((stale.clone(), false));
@@ -136,17 +146,25 @@ impl Cache {
             received_unix_micros: now,
         };
         let rules = freshness::judge(&self.terms, &control, &came, fetch.sought.is_personal);
+        // Tags are not among the stored fields; what says none of them keeps those that it had.
+        let groups = if tags::is_tagged(confirmed) {
+            tags::groups(cx.route, confirmed)
+        } else {
+            Some(stale.groups.clone())
+        };
+        let is_kept = rules.is_some() && groups.is_some();
         let stored = Stored {
             status: stale.status,
             initial_age_micros: freshness::initial_age_micros(&came),
             body: stale.body.clone(),
             selecting: stale.selecting.clone(),
+            groups: groups.unwrap_or_default(),
             requested_unix_micros: fetch.requested_unix_micros,
             received_unix_micros: now,
             rules: rules.unwrap_or_default(),
-            headers: kept_fields(headers, &control, now),
+            headers: self.kept_fields(headers, &control, now),
         };
-        Some((stored, rules.is_some()))
+        Some((stored, is_kept))
     }
 
     /// RFC 9111 §4.3.5: what a HEAD says of what is stored.
@@ -169,7 +187,7 @@ impl Cache {
             return store.invalidate(&key.target);
         }
         let holding = Fetch { stale: Some(stored.clone()), ..fetch.copy() };
-        match self.refreshed(&holding, response.headers(), store.now_unix_micros()) {
+        match self.refreshed(&holding, cx, response.headers(), store.now_unix_micros()) {
             Some((stored, true)) => store.store(key, stored),
             Some((_, false)) | None => store.invalidate(&key.target),
         }
@@ -193,6 +211,22 @@ impl Cache {
             let headers = response.headers_mut();
             status::tell_forwarded(headers, fetch.forwarded, answered, is_stored);
         }
+    }
+
+    /// The fields that are stored (RFC 9111 §3.1).
+    fn kept_fields(&self, mut headers: HeaderMap, control: &Control, now: u64) -> HeaderMap {
+        for name in control.kept_out.iter().chain(&[header::AGE, header::TRAILER, X_REQUEST_ID]) {
+            headers.remove(name);
+        }
+        if !self.forwards_tags {
+            tags::take_off(&mut headers);
+        }
+        if !headers.contains_key(header::DATE)
+            && let Some(date) = as_date(now)
+        {
+            headers.insert(header::DATE, date);
+        }
+        headers
     }
 }
 
@@ -236,19 +270,6 @@ fn may_excuse(stored: &Stored, asked: &super::control::Asked, now: u64) -> bool 
     }
 }
 
-/// The fields that are stored (RFC 9111 §3.1).
-fn kept_fields(mut headers: HeaderMap, control: &Control, now: u64) -> HeaderMap {
-    for name in control.kept_out.iter().chain(&[header::AGE, header::TRAILER, X_REQUEST_ID]) {
-        headers.remove(name);
-    }
-    if !headers.contains_key(header::DATE)
-        && let Some(date) = as_date(now)
-    {
-        headers.insert(header::DATE, date);
-    }
-    headers
-}
-
 /// RFC 9111 §4.4: what was changed is not answered from memory any more.
 fn invalidate(change: &Change, cx: &Cx<'_>, response: &Response<Body>) {
     let Some(store) = cx.ports.cache() else { return };
@@ -256,6 +277,9 @@ fn invalidate(change: &Change, cx: &Cx<'_>, response: &Response<Body>) {
         return;
     }
     store.invalidate(&target_digest(cx, &change.host, &change.target));
+    for group in tags::invalidated(cx.route, response.headers()) {
+        store.purge(&group);
+    }
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let located = response.headers().get(name).and_then(|value| same_origin(change, value));
         if let Some(target) = located {

@@ -24,6 +24,8 @@ mod sharing;
 mod requests;
 // What happens when the origin is asked again.
 mod validation;
+// What is let go together.
+mod tagged;
 
 const SECOND: u64 = 1_000_000;
 /// `NOW` as a date.
@@ -55,6 +57,11 @@ impl Cache for CacheDouble {
     fn invalidate(&self, target: &Digest) {
         self.invalidated.lock().unwrap().push(*target);
         self.entries.lock().unwrap().remove(target);
+    }
+
+    fn purge(&self, group: &Digest) {
+        let mut entries = self.entries.lock().unwrap();
+        entries.retain(|_, variants| variants.iter().all(|stored| !stored.groups.contains(group)));
     }
 
     fn turn(&self, _key: &Key, _limit: Duration) -> Turn {
