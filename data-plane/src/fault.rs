@@ -2,6 +2,7 @@
 //! status, a code and a sentence.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
 use tollgate_policy::Refusal;
@@ -40,6 +41,13 @@ pub enum Fault {
     Reset,
     /// No answer within the upstream's bounds.
     TimedOut,
+    /// As much is under way to the upstream as may be.
+    UpstreamOverloaded,
+    /// Too many calls of the upstream failed, and it is left alone for a while.
+    CircuitOpen {
+        /// How long that lasts at most.
+        retry_after: Duration,
+    },
     /// The node holds as many connections as it may.
     Overloaded,
     /// A policy refused.
@@ -115,7 +123,11 @@ impl Fault {
             | Self::NoRoute
             | Self::MethodNotAllowed { .. } => Side::Client,
             Self::Refused(_) => Side::Policy,
-            Self::Unreachable | Self::Reset | Self::TimedOut => Side::Upstream,
+            Self::Unreachable
+            | Self::Reset
+            | Self::TimedOut
+            | Self::UpstreamOverloaded
+            | Self::CircuitOpen { .. } => Side::Upstream,
             Self::NotConfigured | Self::RouteUnavailable | Self::Overloaded => Side::Tollgate,
         }
     }
@@ -126,14 +138,15 @@ impl Fault {
         let refusal = |status: StatusCode, code: &'static str, detail: &'static str| {
             Refusal::new(status, code, Cow::Borrowed(detail))
         };
+        let later = |code, detail, seconds: u64| {
+            refusal(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+                .with(header::RETRY_AFTER, HeaderValue::from(seconds))
+        };
         match self {
             Self::Malformed { code, status, problem } => refusal(status, code, problem),
-            Self::NotConfigured => refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not_configured",
-                "the gateway has not received its configuration yet",
-            )
-            .with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::NotConfigured => {
+                later("not_configured", "the gateway has not received its configuration yet", 1)
+            }
             Self::TooSlow => refusal(
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
@@ -176,13 +189,25 @@ impl Fault {
                 "upstream_timeout",
                 "the server of this API did not answer in time",
             ),
-            Self::Overloaded => refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "the gateway holds as many connections as it may",
-            )
-            .with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::UpstreamOverloaded => later(
+                "upstream_overloaded",
+                "the servers of this API have as many requests under way as they may",
+                1,
+            ),
+            Self::CircuitOpen { retry_after } => later(
+                "circuit_open",
+                "too many calls of this API failed, and its servers are left alone for a while",
+                seconds_up(retry_after),
+            ),
+            Self::Overloaded => {
+                later("overloaded", "the gateway holds as many connections as it may", 1)
+            }
             Self::Refused(refusal) => *refusal,
         }
     }
+}
+
+/// Whole seconds, at least one (RFC 9110 §10.2.3).
+fn seconds_up(duration: Duration) -> u64 {
+    duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }

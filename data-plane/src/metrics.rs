@@ -84,6 +84,12 @@ pub struct CoreMetrics {
     pub upstream_retries: Counter,
     /// Endpoints left out for calls that failed.
     pub upstream_ejections: Counter,
+    /// Calls refused because as much was under way to the upstream as may be.
+    pub upstream_overloads: Counter,
+    /// Upstreams that were left alone for calls that failed.
+    pub upstream_breaker_openings: Counter,
+    /// Calls refused meanwhile.
+    pub upstream_breaker_refusals: Counter,
     /// What caches did, in the order of [`CacheOutcome::ALL`].
     pub cache_outcomes: [Counter; CacheOutcome::ALL.len()],
     /// Exchanges that ended.
@@ -260,7 +266,7 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
 }
 
 /// What each core counts in one number.
-fn plain_metrics() -> [PlainMetric; 12] {
+fn plain_metrics() -> [PlainMetric; 15] {
     [
         ("tollgate_connections_accepted_total", "Connections taken.", |core| {
             &core.connections_accepted
@@ -302,6 +308,15 @@ fn plain_metrics() -> [PlainMetric; 12] {
             "Endpoints left out for calls that failed.",
             |core| &core.upstream_ejections,
         ),
+        ("tollgate_upstream_overloads_total", "Calls beyond the limits of upstreams.", |core| {
+            &core.upstream_overloads
+        }),
+        ("tollgate_upstream_breaker_openings_total", "Breakers that opened.", |core| {
+            &core.upstream_breaker_openings
+        }),
+        ("tollgate_upstream_breaker_refusals_total", "Calls refused by breakers.", |core| {
+            &core.upstream_breaker_refusals
+        }),
     ]
 }
 

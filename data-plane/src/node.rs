@@ -29,6 +29,7 @@ use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
 use crate::sync::{self, Load, Sources, SyncHandle};
 use crate::thread;
 use crate::upstream::health::Checks;
+use crate::upstream::names::Names;
 
 /// A node that runs.
 pub struct Node {
@@ -108,6 +109,7 @@ impl Node {
             )
         };
         configurator.set_key_sets(key_sets.clone());
+        configurator.set_names(Names::of_system(control.clone()));
         let plan = configurator.plan();
         let cache = MemoryCache::with_room(settings.cache_memory).map(Arc::new);
         let load = load_source(metrics.clone());

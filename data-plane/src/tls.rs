@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
     ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier,
 };
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tollgate_model::Issue;
@@ -91,6 +92,12 @@ impl Shown {
         let key = aws_lc_rs::sign::any_supported_type(&certificate.key_der()?).ok()?;
         let key = Arc::new(CertifiedKey::new(certificate.chain.clone(), key));
         Some(Self { facts: certificate.facts.clone(), key })
+    }
+
+    /// The same for handshakes in which the node is the client.
+    #[must_use]
+    pub fn for_clients(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))
     }
 }
 

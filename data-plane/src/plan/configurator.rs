@@ -15,12 +15,13 @@ use tollgate_policy::{Checked, Resources};
 use tollgate_proto::v1;
 
 use super::build::{self, Builder, BuiltApi};
+use super::endpoints::{EndpointId, EndpointIds};
 use super::listening::Listening;
 use super::read::read_all;
-use super::upstream::EndpointId;
 use super::{Plan, RouteEntry, Slot, index};
 use crate::ports::key_sets::NodeKeySets;
 use crate::route::ApiRoutes;
+use crate::upstream::names::Names;
 
 /// A change of what the node holds.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +57,15 @@ pub struct Configurator {
     vacant: Arc<RouteEntry>,
     pub(super) free_upstreams: Vec<Slot>,
     pub(super) endpoint_ids: HashMap<(Box<str>, Protocol), EndpointId>,
+    pub(super) fresh_endpoint_ids: EndpointIds,
     next_number: u32,
-    listening: Listening,
+    pub(super) listening: Listening,
     listen: Listen,
     /// Why listeners cannot be served, whatever their addresses.
     listener_issues: Issues,
     is_listening_refused: bool,
     key_sets: Option<NodeKeySets>,
+    pub(super) names: Option<Names>,
 }
 
 struct Refused {
@@ -111,18 +114,25 @@ impl Configurator {
             vacant: Arc::new(RouteEntry::vacant()),
             free_upstreams: Vec::new(),
             endpoint_ids: HashMap::new(),
+            fresh_endpoint_ids: EndpointIds::default(),
             next_number: 0,
             listening: Listening::default(),
             listen,
             listener_issues: Issues::default(),
             is_listening_refused: false,
             key_sets: None,
+            names: None,
         }
     }
 
     /// Where keys are fetched that policies need, before the first request comes.
     pub fn set_key_sets(&mut self, key_sets: NodeKeySets) {
         self.key_sets = Some(key_sets);
+    }
+
+    /// Where the addresses of names are found. Without it, an endpoint that is named is nowhere.
+    pub fn set_names(&mut self, names: Names) {
+        self.names = Some(names);
     }
 
     /// Where requests find the newest plan.
@@ -267,7 +277,10 @@ impl Configurator {
                 dirty.applications.insert(id.clone());
                 self.mark_referrers(id, dirty);
             }
-            Kind::Certificate => dirty.are_listeners = true,
+            Kind::Certificate => {
+                dirty.are_listeners = true;
+                self.mark_referrers(id, dirty);
+            }
             Kind::Tenant => {
                 // It owns the hosts of its certificates.
                 dirty.are_listeners = true;
@@ -303,6 +316,10 @@ impl Configurator {
                     self.mark_referrers(referrer, dirty);
                 }
                 Kind::Tenant | Kind::PolicySet => self.mark_referrers(referrer, dirty),
+                // It shows the certificate; of its tenant it needs the name alone.
+                Kind::Upstream if id.kind == Kind::Certificate => {
+                    dirty.upstreams.insert(referrer.clone());
+                }
                 Kind::Certificate | Kind::Secret | Kind::Upstream => {}
             }
         }

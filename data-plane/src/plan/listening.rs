@@ -39,6 +39,11 @@ impl Listening {
         }
     }
 
+    /// A certificate with its key; none where this node does not have it, or refuses it.
+    pub(super) fn shown(&self, id: &ResourceId) -> Option<&Arc<Shown>> {
+        self.certificates.get(id)
+    }
+
     pub(super) fn forget(&mut self, id: &ResourceId) {
         self.certificates.remove(id);
     }
@@ -108,10 +113,12 @@ impl Listening {
         names.iter().enumerate().map(find).collect()
     }
 
-    /// Those of the tenant `default` first; those of others for the hosts that they own.
+    /// Those of the tenant `default` first; those of others for the hosts that they own. What is for no host is a
+    /// client's, for upstreams.
     fn all(&self, resources: &Resources) -> Certificates {
         let is_default = |id: &ResourceId| id.tenant == Name::default_name();
         let own = self.certificates.iter().filter(|(id, _)| is_default(id));
+        let own = own.filter(|(_, shown)| shown.facts.is_for_a_host());
         let own = own.map(|(_, shown)| (Arc::clone(shown), shown.facts.hosts().collect()));
         let of_tenants = self.certificates.iter().filter(|(id, _)| !is_default(id));
         let of_tenants = of_tenants.map(|(id, shown)| {

@@ -29,10 +29,16 @@ mod listening;
 mod read;
 // One upstream as it is called.
 mod upstream;
+// Its endpoints.
+mod endpoints;
 
 pub use configurator::{Configurator, Listen, Update};
+pub use endpoints::{Current, Endpoint, EndpointId, Endpoints, Source};
+pub(crate) use endpoints::{EndpointIds, Host, Origin};
 pub use listening::{ListenerPlan, ListenerPlans};
-pub use upstream::{Endpoint, EndpointId, UpstreamPlan};
+#[cfg(test)]
+pub(crate) use upstream::Own;
+pub use upstream::UpstreamPlan;
 
 /// A configuration as requests see it. A request reads one, loaded once.
 #[derive(Clone)]

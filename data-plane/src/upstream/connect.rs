@@ -24,7 +24,7 @@ use crate::plan::{Endpoint, UpstreamPlan};
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects and shakes hands within the upstream's bound. Names are looked up anew for each connection.
+/// Connects and shakes hands within the upstream's bound.
 pub(super) async fn connect(
     core: &Core,
     upstream: &UpstreamPlan,
@@ -32,7 +32,7 @@ pub(super) async fn connect(
     pool: &Rc<EndpointPool>,
     deadline: Option<Instant>,
 ) -> Result<Connection, Fault> {
-    let limit = bound(upstream.connect_timeout, deadline);
+    let limit = bound(upstream.within_attempt(upstream.connect_timeout), deadline);
     match timeout_at(limit, open(endpoint)).await {
         Ok(Ok(connection)) => {
             core.metrics.upstream_connections.add(1);
@@ -64,7 +64,7 @@ pub(super) enum ConnectError {
 
 /// Opens the way to an endpoint, in the clear or over TLS. The caller bounds the time.
 pub(super) async fn stream(endpoint: &Endpoint) -> Result<Stream, ConnectError> {
-    let stream = TcpStream::connect((&*endpoint.host, endpoint.port)).await?;
+    let stream = TcpStream::connect(endpoint.address).await?;
     stream.set_nodelay(true)?;
     match &endpoint.tls {
         None => Ok(Stream::Plain(stream)),

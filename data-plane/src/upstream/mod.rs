@@ -6,26 +6,34 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::client::conn::http2;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 use tollgate_model::upstream::{Balance, Protocol};
 
 use crate::core::Core;
-use crate::fault::{Fault, Side};
-use crate::plan::{Endpoint, UpstreamPlan};
+use crate::fault::Fault;
+use crate::plan::{Current, Endpoint, Endpoints, Source, UpstreamPlan};
 
 // Which endpoint.
 mod balance;
 // Which endpoints are well.
 pub mod health;
+// Which endpoints are behind a name.
+pub mod names;
 // The request's body on its way.
 mod body;
 // What TLS believes and speaks.
 pub(crate) mod tls;
 // In the clear or over TLS.
 mod stream;
+// How much is under way at a time.
+mod limit;
+// An upstream that is left alone while its calls fail.
+mod breaker;
+// What can be tried again.
+mod retry;
 // A new connection.
 mod connect;
 // Kept connections.
@@ -38,78 +46,16 @@ mod answer;
 pub use answer::{Answer, AnswerBody, Switched};
 pub use balance::affinity;
 pub use body::{OutgoingBody, Upload};
+pub use breaker::Breaker;
+pub use limit::Limit;
+use limit::Place;
 use pool::{Connection, EndpointPool};
 pub use pool::{Pool, Turn};
+use retry::{Copy, Failure, Progress, is_repeatable, retries_on};
 
 /// Marks a request whose host a policy has set: the endpoint's own does not take its place.
 #[derive(Clone, Copy, Debug)]
 pub struct HostIsSet;
-
-/// How far an upstream got with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    /// No byte of it was sent.
-    NotSent,
-    /// Some of it may have been acted on.
-    Sent,
-}
-
-struct Failure {
-    fault: Fault,
-    progress: Progress,
-    /// The request, where it came back.
-    request: Option<Box<Request<OutgoingBody>>>,
-    /// Whether the retry that follows was taken out of the budget already.
-    is_paid: bool,
-}
-
-impl Failure {
-    /// An answer that is given up for another attempt.
-    fn repeated() -> Self {
-        Self { is_paid: true, ..Self::sent(Fault::Reset) }
-    }
-
-    fn sent(fault: Fault) -> Self {
-        Self { fault, progress: Progress::Sent, request: None, is_paid: false }
-    }
-}
-
-/// What is needed to send a request again whose head is gone.
-struct Copy {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-}
-
-impl Copy {
-    fn of(request: &Request<OutgoingBody>) -> Option<Self> {
-        is_repeatable(request).then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    fn into_request(self) -> Box<Request<OutgoingBody>> {
-        let mut request = Box::new(Request::new(OutgoingBody::empty()));
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
-        request
-    }
-}
-
-/// Only what has no body and may be done twice (RFC 9110 §9.2.2) can be sent again.
-fn is_repeatable(request: &Request<OutgoingBody>) -> bool {
-    let is_idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    );
-    is_idempotent && request.body().is_empty()
-}
 
 /// Kept connections that turn out to be closed are passed over without counting as attempts.
 const STALE_TRIES: u8 = 3;
@@ -133,18 +79,59 @@ pub struct Dispatch<'a> {
 /// The fault of the last attempt.
 pub async fn send(
     dispatch: &Dispatch<'_>,
+    request: Box<Request<OutgoingBody>>,
+    attempts: &mut u8,
+) -> Result<Answer, Fault> {
+    let Dispatch { core, upstream, started, .. } = *dispatch;
+    let passage = match upstream.breaker.as_deref().map(|breaker| breaker.admit(started)) {
+        None => None,
+        Some(Ok(passage)) => Some(passage),
+        Some(Err(retry_after)) => {
+            core.metrics.upstream_breaker_refusals.add(1);
+            return Err(Fault::CircuitOpen { retry_after });
+        }
+    };
+    let place = match &upstream.limit {
+        None => None,
+        Some(limit) => Some(limit.enter().ok_or_else(|| overloaded(core))?),
+    };
+    let mut sent = attempt(dispatch, request, attempts).await;
+    if let Some(passage) = passage {
+        let outcome = sent.as_ref().map(|answer| answer.response.status());
+        if passage.end(Instant::now(), health::is_failure(outcome)) {
+            core.metrics.upstream_breaker_openings.add(1);
+            tracing::warn!(upstream = ?upstream.name, "an upstream is left alone for calls that failed");
+        }
+    }
+    if let Ok(answer) = &mut sent {
+        answer.turn.hold(place);
+    }
+    sent
+}
+
+fn overloaded(core: &Core) -> Fault {
+    core.metrics.upstream_overloads.add(1);
+    Fault::UpstreamOverloaded
+}
+
+/// Tries as often as may be.
+async fn attempt(
+    dispatch: &Dispatch<'_>,
     mut request: Box<Request<OutgoingBody>>,
     attempts: &mut u8,
 ) -> Result<Answer, Fault> {
-    let Dispatch { core, upstream, started, affinity } = *dispatch;
+    let Dispatch { core, upstream, started, .. } = *dispatch;
     let deadline = upstream.total_timeout.map(|total| started + total);
     let mut tried: SmallVec<[u16; 4]> = SmallVec::new();
     let keeps_host = upstream.preserves_host || request.extensions().get::<HostIsSet>().is_some();
     core.pool.earn_retry(upstream);
+    let mut endpoints = upstream.endpoints.current();
+    if endpoints.all.is_empty() {
+        endpoints = first_of_names(upstream, deadline).await?;
+    }
     loop {
+        let Picked { index, endpoint, place } = pick(dispatch, &endpoints, &tried)?;
         *attempts = attempts.saturating_add(1);
-        let endpoint = balance::pick(core, upstream, &tried, affinity);
-        let (index, endpoint) = endpoint.ok_or(Fault::Unreachable)?;
         let may_retry = *attempts <= upstream.retry_attempts;
         // What is sent over HTTP/1.1 comes back by itself.
         let is_lost = endpoint.protocol == Protocol::Http2;
@@ -153,11 +140,14 @@ pub async fn send(
         if !keeps_host {
             request.headers_mut().insert(header::HOST, pool.authority());
         }
-        let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline, may_retry };
+        let turn = pool.begin(place);
+        let limit = attempt_limit(upstream, &request, deadline);
+        let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline, limit, may_retry };
         let failure = match attempt.observed(request).await {
-            Ok(answer) => return Ok(answer),
+            Ok(response) => return Ok(Answer { response, turn, authority: pool.authority() }),
             Err(failure) => failure,
         };
+        drop(turn);
         let again = match (failure.progress, failure.request) {
             (Progress::NotSent, Some(request)) => Some(request),
             (Progress::Sent, Some(request)) => is_repeatable(&request).then_some(request),
@@ -168,6 +158,7 @@ pub async fn send(
             Some(again)
                 if may_retry
                     && !is_over
+                    && (failure.is_paid || retries_on(upstream, &failure.fault))
                     && (failure.is_paid || core.pool.spend_retry(upstream)) =>
             {
                 core.metrics.upstream_retries.add(1);
@@ -179,27 +170,87 @@ pub async fn send(
     }
 }
 
+/// Waits for the first answer of an upstream's names, no longer than for a connection.
+async fn first_of_names(
+    upstream: &UpstreamPlan,
+    deadline: Option<Instant>,
+) -> Result<Current<'_>, Fault> {
+    if upstream.lacks_certificate {
+        return Err(Fault::RouteUnavailable);
+    }
+    if let Source::Named(named) = &upstream.endpoints {
+        let limit = bound(upstream.within_attempt(upstream.connect_timeout), deadline);
+        // Rare and large: in its own memory, it takes no room in every request's.
+        let _ = Box::pin(timeout_at(limit, named.known())).await;
+    }
+    let endpoints = upstream.endpoints.current();
+    if endpoints.all.is_empty() { Err(Fault::Unreachable) } else { Ok(endpoints) }
+}
+
+/// Until when an attempt that begins now must have its answer's head. That of a request with a body is bounded from
+/// its last byte on.
+fn attempt_limit(
+    upstream: &UpstreamPlan,
+    request: &Request<OutgoingBody>,
+    deadline: Option<Instant>,
+) -> Option<Instant> {
+    match upstream.attempt_timeout {
+        Some(timeout) if request.body().is_empty() => Some(bound(timeout, deadline)),
+        _ => deadline,
+    }
+}
+
+/// An endpoint for an attempt.
+struct Picked<'a> {
+    index: u16,
+    endpoint: &'a Endpoint,
+    /// What the attempt takes of the endpoint's bound.
+    place: Option<Place>,
+}
+
+fn pick<'a>(
+    dispatch: &Dispatch<'a>,
+    endpoints: &'a Endpoints,
+    tried: &[u16],
+) -> Result<Picked<'a>, Fault> {
+    let Dispatch { core, upstream, affinity, .. } = *dispatch;
+    // Where another thread takes the last place of one endpoint, another endpoint may have one.
+    for _ in 0..=endpoints.all.len() {
+        let picked = balance::pick(core, upstream, endpoints, tried, affinity);
+        let Some((index, endpoint)) = picked else { break };
+        match endpoint.limit.as_ref().map(Limit::enter) {
+            None => return Ok(Picked { index, endpoint, place: None }),
+            Some(Some(place)) => return Ok(Picked { index, endpoint, place: Some(place) }),
+            Some(None) => {}
+        }
+    }
+    Err(overloaded(core))
+}
+
 /// One attempt at one endpoint.
 struct Attempt<'a> {
     core: &'a Core,
     upstream: &'a UpstreamPlan,
     endpoint: &'a Endpoint,
     pool: &'a Rc<EndpointPool>,
+    /// When the whole exchange must be over.
     deadline: Option<Instant>,
+    /// When this attempt must be.
+    limit: Option<Instant>,
     /// Whether another one may follow.
     may_retry: bool,
 }
 
 impl Attempt<'_> {
     /// The same, taken into account for the choice of endpoints to come.
-    async fn observed(&self, request: Box<Request<OutgoingBody>>) -> Result<Answer, Failure> {
+    async fn observed(
+        &self,
+        request: Box<Request<OutgoingBody>>,
+    ) -> Result<Response<AnswerBody>, Failure> {
         let began = (self.upstream.balance == Balance::Ewma).then(Instant::now);
         let outcome = self.run(request).await;
-        let is_failure = match &outcome {
-            Ok(answer) => Some(answer.response.status().is_server_error()),
-            Err(failure) => (failure.fault.side() == Side::Upstream).then_some(true),
-        };
-        if let Some(is_failure) = is_failure {
+        let end = outcome.as_ref().map(Response::status).map_err(|failure| &failure.fault);
+        if let Some(is_failure) = health::is_failure(end) {
             if let Some(began) = began {
                 self.pool.took(began.elapsed());
             }
@@ -208,8 +259,10 @@ impl Attempt<'_> {
         outcome
     }
 
-    async fn run(&self, mut request: Box<Request<OutgoingBody>>) -> Result<Answer, Failure> {
-        let turn = self.pool.begin();
+    async fn run(
+        &self,
+        mut request: Box<Request<OutgoingBody>>,
+    ) -> Result<Response<AnswerBody>, Failure> {
         match self.endpoint.protocol {
             Protocol::Http1 => as_http1(&mut request),
             Protocol::Http2 => as_http2(&mut request, self.endpoint),
@@ -234,9 +287,7 @@ impl Attempt<'_> {
                 }
             };
             match sent {
-                Ok(response) => {
-                    return Ok(Answer { response, turn, authority: self.pool.authority() });
-                }
+                Ok(response) => return Ok(response),
                 Err(Failure { progress: Progress::NotSent, request: Some(unsent), .. }) => {
                     request = unsent;
                 }
@@ -317,7 +368,7 @@ impl Attempt<'_> {
             return Ok(connection);
         }
         let opened =
-            connect::connect(self.core, self.upstream, self.endpoint, self.pool, self.deadline);
+            connect::connect(self.core, self.upstream, self.endpoint, self.pool, self.limit);
         // Rare and large: in its own memory, it takes no room in every request's.
         Box::pin(opened).await.inspect_err(|_| self.core.metrics.upstream_connect_failures.add(1))
     }
@@ -328,9 +379,9 @@ impl Attempt<'_> {
         upload: Option<&Upload>,
         head: impl Future<Output = T>,
     ) -> Option<T> {
-        let timeout = self.upstream.first_byte_timeout;
+        let timeout = self.upstream.head_timeout();
         let mut head = pin!(head);
-        let mut limit = bound(timeout, self.deadline);
+        let mut limit = bound(timeout, self.limit);
         let mut sent_bytes = 0;
         loop {
             if let Ok(head) = timeout_at(limit, &mut head).await {
@@ -345,9 +396,8 @@ impl Attempt<'_> {
                 // The upstream takes nothing.
                 None => return None,
             };
-            let later = self
-                .deadline
-                .map_or(last_byte + timeout, |deadline| deadline.min(last_byte + timeout));
+            let later =
+                self.limit.map_or(last_byte + timeout, |limit| limit.min(last_byte + timeout));
             if later <= Instant::now() {
                 return None;
             }

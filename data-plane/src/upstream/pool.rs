@@ -11,6 +11,7 @@ use hyper::client::conn::http2;
 use tokio::time::Instant;
 
 use super::balance::Ewma;
+use super::limit::Place;
 use super::{OutgoingBody, http1};
 use crate::plan::{Endpoint, EndpointId, UpstreamPlan};
 
@@ -36,6 +37,8 @@ pub(super) struct EndpointPool {
     /// The one connection that all requests of HTTP/2 share.
     shared: RefCell<Option<http2::SendRequest<OutgoingBody>>>,
     active: Cell<u32>,
+    /// The first sweep that found nothing under way.
+    quiet_since: Cell<Option<Instant>>,
     /// How fast it answers; kept up where requests go by that.
     ewma: Ewma,
     /// The endpoint's name, in memory of this core alone.
@@ -60,11 +63,24 @@ pub(super) enum Connection {
 }
 
 /// A request under way at an endpoint; ends when it is dropped.
-pub struct Turn(Rc<EndpointPool>);
+pub struct Turn {
+    pool: Rc<EndpointPool>,
+    /// What it takes of the endpoint's bound.
+    _of_endpoint: Option<Place>,
+    /// What it takes of the upstream's bound.
+    of_upstream: Option<Place>,
+}
+
+impl Turn {
+    /// Lets go of the upstream's bound only when the request ends.
+    pub(super) fn hold(&mut self, of_upstream: Option<Place>) {
+        self.of_upstream = of_upstream;
+    }
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.active.set(self.0.active.get().saturating_sub(1));
+        self.pool.active.set(self.pool.active.get().saturating_sub(1));
     }
 }
 
@@ -79,6 +95,7 @@ impl Pool {
                 idle: RefCell::default(),
                 shared: RefCell::default(),
                 active: Cell::new(0),
+                quiet_since: Cell::new(None),
                 ewma: Ewma::default(),
                 authority: authority.unwrap_or(HeaderValue::from_static("")),
             })
@@ -134,7 +151,8 @@ impl Pool {
                 now - since < IDLE_LIMIT && idle.connection.is_open()
             });
             let mut shared = pool.shared.borrow_mut();
-            if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
+            let is_closed = shared.as_ref().is_some_and(http2::SendRequest::is_closed);
+            if is_closed || pool.is_quiet_for_long(now) {
                 *shared = None;
             }
             Rc::strong_count(pool) > 1 || shared.is_some() || !pool.idle.borrow().is_empty()
@@ -164,9 +182,20 @@ impl EndpointPool {
     }
 
     /// Counts a request as under way.
-    pub(super) fn begin(self: &Rc<Self>) -> Turn {
+    pub(super) fn begin(self: &Rc<Self>, of_endpoint: Option<Place>) -> Turn {
         self.active.set(self.active.get() + 1);
-        Turn(Rc::clone(self))
+        self.quiet_since.set(None);
+        Turn { pool: Rc::clone(self), _of_endpoint: of_endpoint, of_upstream: None }
+    }
+
+    /// Whether nobody has used it for as long as a connection is kept.
+    fn is_quiet_for_long(&self, now: Instant) -> bool {
+        if self.active.get() > 0 {
+            return false;
+        }
+        let since = self.quiet_since.get().unwrap_or(now);
+        self.quiet_since.set(Some(since));
+        now - since >= IDLE_LIMIT
     }
 
     /// A kept connection that is ready.

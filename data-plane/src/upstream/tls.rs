@@ -9,6 +9,8 @@ use rustls_pki_types::ServerName;
 use tollgate_model::trust::Authorities;
 use tollgate_model::upstream::{EndpointUrl, Protocol, Tls};
 
+use crate::tls::Shown;
+
 /// How one endpoint is met over TLS.
 #[derive(Clone, Debug)]
 pub struct EndpointTls {
@@ -26,17 +28,19 @@ static PUBLIC_ROOTS: LazyLock<Arc<RootCertStore>> =
     LazyLock::new(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
 
 static PUBLIC_HTTP1: LazyLock<Arc<ClientConfig>> =
-    LazyLock::new(|| config(Arc::clone(&PUBLIC_ROOTS), Protocol::Http1));
+    LazyLock::new(|| config(Arc::clone(&PUBLIC_ROOTS), Protocol::Http1, None));
 static PUBLIC_HTTP2: LazyLock<Arc<ClientConfig>> =
-    LazyLock::new(|| config(Arc::clone(&PUBLIC_ROOTS), Protocol::Http2));
+    LazyLock::new(|| config(Arc::clone(&PUBLIC_ROOTS), Protocol::Http2, None));
 
-/// What the endpoints of one upstream are met with.
-pub(crate) fn client(tls: &Tls, protocol: Protocol) -> Arc<ClientConfig> {
-    match (&tls.authorities, protocol) {
-        (None, Protocol::Http1) => Arc::clone(&PUBLIC_HTTP1),
-        (None, Protocol::Http2) => Arc::clone(&PUBLIC_HTTP2),
-        (Some(authorities), _) => config(Arc::new(roots(authorities)), protocol),
-    }
+/// What the endpoints of one upstream are met with, and shown where they ask for it.
+pub(crate) fn client(tls: &Tls, protocol: Protocol, shown: Option<&Shown>) -> Arc<ClientConfig> {
+    let roots = match (&tls.authorities, shown, protocol) {
+        (None, None, Protocol::Http1) => return Arc::clone(&PUBLIC_HTTP1),
+        (None, None, Protocol::Http2) => return Arc::clone(&PUBLIC_HTTP2),
+        (None, Some(_), _) => Arc::clone(&PUBLIC_ROOTS),
+        (Some(authorities), _, _) => Arc::new(roots(authorities)),
+    };
+    config(roots, protocol, shown)
 }
 
 /// The name that an endpoint's certificate must bear; none for an endpoint in the clear.
@@ -51,15 +55,24 @@ pub(crate) fn server_name(tls: &Tls, url: &EndpointUrl) -> Option<ServerName<'st
 }
 
 /// What distinguishes connections that must not be taken for one another, beside their address.
-pub(crate) fn fingerprint(tls: &Tls, server_name: &ServerName<'_>) -> String {
+pub(crate) fn fingerprint(
+    tls: &Tls,
+    server_name: &ServerName<'_>,
+    shown: Option<&Shown>,
+) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for certificate in tls.authorities.iter().flat_map(|authorities| authorities.certificates()) {
         context.update(certificate);
     }
-    format!("{}#{:?}", server_name.to_str(), context.finish())
+    let shown = shown.map(|shown| shown.facts.fingerprint_text()).unwrap_or_default();
+    format!("{}#{:?}#{shown}", server_name.to_str(), context.finish())
 }
 
-fn config(roots: Arc<RootCertStore>, protocol: Protocol) -> Arc<ClientConfig> {
+fn config(
+    roots: Arc<RootCertStore>,
+    protocol: Protocol,
+    shown: Option<&Shown>,
+) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
         .with_safe_default_protocol_versions()
         .map(|builder| builder.with_root_certificates(Arc::clone(&roots)).with_no_client_auth())
@@ -72,6 +85,9 @@ fn config(roots: Arc<RootCertStore>, protocol: Protocol) -> Arc<ClientConfig> {
         Protocol::Http2 => b"h2",
     };
     config.alpn_protocols = vec![protocol.to_vec()];
+    if let Some(shown) = shown {
+        config.client_auth_cert_resolver = shown.for_clients();
+    }
     Arc::new(config)
 }
 

@@ -1,8 +1,20 @@
 //! Which endpoint of an upstream a call goes to, and which of them are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tollgate_testkit::upstream::Upstream;
 
 use crate::support::{TestNode, Wire, eventually, request};
@@ -218,4 +230,79 @@ async fn an_answer_of_a_named_status_is_given_up_for_another_attempt() {
     let node = TestNode::with(&yaml(&addresses(&two), "protocol: http2"));
     assert_eq!(node.get("/?status=503").await.status, 503);
     assert_eq!(two[0].requests() + two[1].requests(), 2);
+}
+
+/// A server that says of the service `orders` what it is told: 1 is that it serves. It answers every other call too.
+struct Grpc {
+    address: SocketAddr,
+    status: Arc<AtomicU8>,
+    _accepting: JoinSet<()>,
+}
+
+impl Grpc {
+    async fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let status = Arc::new(AtomicU8::new(1));
+        let said = Arc::clone(&status);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut serving = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let said = Arc::clone(&said);
+                let service = service_fn(move |request| answer(name, Arc::clone(&said), request));
+                serving.spawn(async move {
+                    let builder =
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { address, status, _accepting: accepting }
+    }
+
+    fn say(&self, status: u8) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+}
+
+async fn answer(
+    name: &'static str,
+    said: Arc<AtomicU8>,
+    request: Request<Incoming>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
+    let is_check = request.uri().path() == "/grpc.health.v1.Health/Check"
+        && request.method() == http::Method::POST
+        && request.headers()["content-type"] == "application/grpc"
+        && request.headers()["te"] == "trailers";
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    if !is_check {
+        let response = Response::builder().header("x-server", name);
+        return Ok(response.body(Full::default().boxed_unsync()).unwrap());
+    }
+    assert_eq!(*body, *b"\0\0\0\0\x08\x0a\x06orders");
+    let message = [0, 0, 0, 0, 2, 8, said.load(Ordering::SeqCst)];
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Full::new(Bytes::copy_from_slice(&message));
+    let body = body.with_trailers(async move { Some(Ok(trailers)) });
+    let response = Response::builder().header("content-type", "application/grpc");
+    Ok(response.body(body.boxed_unsync()).unwrap())
+}
+
+#[tokio::test]
+async fn who_does_not_serve_by_its_own_word_over_grpc_is_left_out() {
+    let (a, b) = (Grpc::start("a").await, Grpc::start("b").await);
+    // It speaks HTTP/2 and knows nothing of the protocol.
+    let other = Upstream::start("other").unwrap();
+    let endpoints = [(a.address, ""), (b.address, ""), (other.address(), "")];
+    let health = "protocol: http2\n  health: {active: {grpc: {service: orders}, interval: 100ms, unhealthy_after: 1, healthy_after: 1}}";
+    let node = TestNode::with(&upstream(&endpoints, health));
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(settled(&node).await, names(&["a", "b"]));
+    b.say(2);
+    assert_eq!(settled(&node).await, names(&["a"]));
+    b.say(1);
+    assert_eq!(settled(&node).await, names(&["a", "b"]));
 }

@@ -9,6 +9,7 @@
     reason = "a test stops where something is off"
 )]
 
+mod bounds;
 mod cache;
 mod endpoints;
 mod hostile;
@@ -16,6 +17,7 @@ mod http;
 mod identity;
 mod jwt;
 mod limits;
+mod names;
 mod policies;
 mod proxy_protocol;
 mod records;

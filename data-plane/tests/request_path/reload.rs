@@ -204,7 +204,7 @@ fn port_of(plan: &Plan, api: usize) -> Option<u16> {
     let entry = plan.entry(*found.payload()).unwrap();
     assert_eq!(entry.facts.api.as_str(), format!("a{api}"));
     let Target::Upstream(slot) = entry.target else { panic!("it is available") };
-    Some(plan.upstream(slot).unwrap().endpoints[0].port)
+    Some(plan.upstream(slot).unwrap().endpoints.current().all[0].address.port())
 }
 
 proptest! {

@@ -17,6 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tollgate_model::certificate::Facts;
 use tollgate_testkit::pki::Authority;
 
 use crate::support::TestNode;
@@ -64,7 +65,10 @@ impl Server {
                 serving.spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     counted.fetch_add(1, Ordering::SeqCst);
-                    let service = service_fn(answer);
+                    let client = stream.get_ref().1.peer_certificates();
+                    let client = client.and_then(|chain| Facts::of(&chain[0]));
+                    let client = client.map(|facts| facts.subject).unwrap_or_default();
+                    let service = service_fn(move |request| answer(client.clone(), request));
                     let builder =
                         hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
@@ -80,13 +84,17 @@ impl Server {
 }
 
 /// Says how it was asked, and gives the body back.
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    client: String,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let version = format!("{:?}", request.version());
     let host = request.headers().get("host").and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = host.or(authority).unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let response = Response::builder().header("x-version", version).header("x-host", host);
+    let response = response.header("x-client", client);
     Ok(response.body(Full::new(body)).unwrap())
 }
 
@@ -175,4 +183,73 @@ async fn what_is_asked_for_and_not_spoken_is_a_502() {
         let answer = node.get("/").await;
         assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
     }
+}
+
+/// A server that takes none but clients of that authority, and tells whom it took.
+async fn server_for_clients_of(authority: &Authority, clients: &Authority) -> Server {
+    let issued = authority.server(&["localhost"]).unwrap();
+    let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(clients.pem.as_bytes()).unwrap()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            chain.map(Result::unwrap).collect(),
+            PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    Server::start(config).await
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_the_upstreams_and_a_changed_one_at_once() {
+    let (authority, clients) = (authority(), Authority::new("clients").unwrap());
+    let server = server_for_clients_of(&authority, &clients).await;
+    let url = format!("https://localhost:{}", server.address.port());
+    let showing =
+        |name: &str| upstream(&url, &format!("{}    certificate: {name}\n", believing(&authority)));
+    let first = clients.client("first", "spiffe://shop/first").unwrap().document("own");
+    let second = clients.client("second", "spiffe://shop/second").unwrap().document("own");
+    let foreign = authority.client("foreign", "spiffe://shop/foreign").unwrap().document("foreign");
+    let whole = [first.as_str(), &foreign, &showing("own")].join("---\n");
+    let mut node = TestNode::with(&whole);
+    for _ in 0..2 {
+        let answer = node.get("/").await;
+        assert_eq!((answer.status, answer.field("x-client")), (200, "CN=first"));
+    }
+    // The upstream is as it was; what it shows is not, also where a connection was kept.
+    node.apply(&second);
+    for _ in 0..4 {
+        let answer = node.get("/").await;
+        assert_eq!((answer.status, answer.field("x-client")), (200, "CN=second"));
+    }
+    for other in [showing("foreign"), upstream(&url, &believing(&authority))] {
+        node.apply(&other);
+        assert_ne!(node.get("/").await.status, 200);
+    }
+    node.apply(&showing("own"));
+    assert_eq!(node.get("/").await.field("x-client"), "CN=second");
+}
+
+#[tokio::test]
+async fn an_upstream_whose_certificate_this_node_does_not_have_is_closed_and_not_called_without_it()
+{
+    let authority = authority();
+    // It would take a client without a certificate too.
+    let server = server(&authority, "localhost", &["http/1.1"]).await;
+    let url = format!("https://localhost:{}", server.address.port());
+    let yaml = upstream(&url, &format!("{}    certificate: own\n", believing(&authority)));
+    let mut node = TestNode::with(&yaml);
+    let answer = node.get("/").await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "route_unavailable"));
+    assert_eq!(server.handshakes(), 0);
+    node.apply(&authority.client("own", "spiffe://shop/own").unwrap().document("own"));
+    assert_eq!(node.get("/").await.status, 200);
 }

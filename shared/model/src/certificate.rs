@@ -1,4 +1,4 @@
-//! What a listener proves itself with: a chain of certificates and the first one's private key.
+//! What a listener, or a node to an upstream, proves itself with: a chain of certificates and the first one's private key.
 
 use std::net::IpAddr;
 
@@ -88,6 +88,13 @@ impl Facts {
         use crate::parse::FromText as _;
         let names = self.alternative_names.iter();
         names.filter_map(|name| HostPattern::from_text(name.strip_prefix("dns:")?).ok())
+    }
+
+    /// Whether it is for any host or address, as a server's is.
+    #[must_use]
+    pub fn is_for_a_host(&self) -> bool {
+        let is_host = |name: &String| name.starts_with("dns:") || name.starts_with("ip:");
+        self.alternative_names.iter().any(is_host)
     }
 
     /// Whether it is for this host: a name in lower case without a dot at its end, or an address.
@@ -408,9 +415,11 @@ fn check_pair(
             format!("is not the key of the first certificate (`{}`)", facts.subject),
         );
     }
-    let is_for_servers = |name: &String| name.starts_with("dns:") || name.starts_with("ip:");
-    if !facts.alternative_names.iter().any(is_for_servers) {
-        let problem = "the first certificate names no host in its subject alternative names, and no client looks elsewhere; issue it for the hosts";
+    // RFC 5280 §4.2.1.12. What is for clients is shown to upstreams, which do not look for a host in it.
+    let usage = parsed.extended_key_usage().ok().flatten();
+    let is_for_clients = usage.is_some_and(|usage| usage.value.client_auth);
+    if !facts.is_for_a_host() && !is_for_clients {
+        let problem = "the first certificate names no host in its subject alternative names, and no client looks elsewhere; issue it for the hosts, or for the authentication of clients";
         issues.add(at, "no_names", problem);
     }
     Some(facts)

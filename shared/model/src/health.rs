@@ -50,6 +50,10 @@ pub struct Active {
     /// What is asked for over HTTP, as the upstream's `protocol` says. None: a connection that can be made is enough.
     #[deserr(default)]
     pub path: Option<ProbePath>,
+    /// What is asked over gRPC in place of a `path`: `Check` of `grpc.health.v1.Health`. An endpoint is well that answers
+    /// `SERVING`. Needs the upstream's `protocol` to be `http2`.
+    #[deserr(default)]
+    pub grpc: Option<GrpcCheck>,
     /// Statuses of an endpoint that is well. Default: 200 to 399.
     #[deserr(default)]
     pub statuses: Option<Vec<u16>>,
@@ -69,6 +73,29 @@ pub struct Active {
     #[deserr(default = 3)]
     #[schemars(with = "Option<u8>")]
     pub unhealthy_after: u8,
+}
+
+/// A question by the gRPC health checking protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, deny_unknown_fields, validate = service_in_range -> Issues)]
+#[schemars(deny_unknown_fields)]
+pub struct GrpcCheck {
+    /// The service that is asked about, such as `shop.v1.Orders`, at most 256 bytes. Default: none, which asks about the
+    /// server as a whole.
+    #[deserr(default)]
+    #[schemars(with = "Option<String>")]
+    pub service: String,
+}
+
+fn service_in_range(
+    check: GrpcCheck,
+    location: deserr::ValuePointerRef<'_>,
+) -> Result<GrpcCheck, Issues> {
+    if check.service.len() <= 256 {
+        return Ok(check);
+    }
+    let at = format!("{}/service", crate::issue::pointer(location));
+    Err(Issues::one(crate::Issue::new(at, "too_large", "give a name of at most 256 bytes")))
 }
 
 /// What is asked for: a path, perhaps with a query.
@@ -130,6 +157,10 @@ fn active_in_range(
         if !(1..=100).contains(&number) {
             issues.add(format!("{at}/{name}"), "out_of_range", "give 1 to 100 answers");
         }
+    }
+    if active.grpc.is_some() && active.path.is_some() {
+        let problem = "it is asked either for a `path` or over `grpc`; give one of them";
+        issues.add(format!("{at}/grpc"), "conflicting_fields", problem);
     }
     if let Some(statuses) = &active.statuses {
         if active.path.is_none() {

@@ -112,9 +112,13 @@ fn a_key_in_the_chain_would_be_shown_and_is_refused() {
 }
 
 #[test]
-fn a_certificate_for_no_host_is_refused() {
-    let client = Authority::new("root").unwrap().client("web", "spiffe://shop/web").unwrap();
-    assert_eq!(codes(read(&client.chain, &client.key)), at("/chain", "no_names"));
+fn a_certificate_for_no_host_is_refused_unless_it_is_for_clients() {
+    let root = Authority::new("root").unwrap();
+    let neither = root.nobody("web").unwrap();
+    assert_eq!(codes(read(&neither.chain, &neither.key)), at("/chain", "no_names"));
+    // One for clients needs none.
+    let client = root.client("web", "spiffe://shop/web").unwrap();
+    assert!(!read(&client.chain, &client.key).unwrap().facts.is_for_a_host());
     let der = certificates_of_pem(&client.chain).unwrap().remove(0);
     let facts = Facts::of(&der).unwrap();
     assert_eq!(facts.subject, "CN=web");

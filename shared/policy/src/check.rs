@@ -129,10 +129,14 @@ impl Compiler<'_> {
                     }
                 }
             }
+            Spec::Upstream(upstream) => {
+                if let Some(name) = &upstream.tls.certificate {
+                    self.refer("/spec/tls/certificate", Kind::Certificate, name);
+                }
+            }
             Spec::Tenant(_)
             | Spec::Certificate(_)
             | Spec::Secret(_)
-            | Spec::Upstream(_)
             | Spec::PolicySet(_)
             | Spec::Application(_) => {}
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tollgate_model::api::Api;
 use tollgate_model::credential::{Credential, KeyHash};
+use tollgate_model::gateway::Gateway;
 use tollgate_model::host::HostPattern;
 use tollgate_model::password::Username;
 use tollgate_model::path::BasePath;
@@ -209,11 +210,13 @@ impl Set {
         let mut to_check: BTreeSet<&ResourceId> = touched.iter().collect();
         for id in touched {
             let depends = |referrer: &&ResourceId| match id.kind {
-                // A tenant's hosts decide about its APIs, a set's policies about where it may stand.
+                // A tenant's hosts decide about its APIs, a set's policies about where it may stand, a
+                // certificate's names about who can show it.
                 Kind::Tenant => referrer.kind == Kind::Api,
                 Kind::PolicySet => referrer.kind == Kind::Application,
-                Kind::Certificate
-                | Kind::Gateway
+                // Where it is gone, that is told of it.
+                Kind::Certificate => referrer.kind == Kind::Gateway && self.get(id).is_some(),
+                Kind::Gateway
                 | Kind::Secret
                 | Kind::Upstream
                 | Kind::Api
@@ -251,19 +254,27 @@ impl Set {
             Spec::Tenant(tenant) => self.check_claims(&checked.id, &tenant.hosts, issues),
             Spec::Credential(credential) => self.check_proof(&checked.id, credential, issues),
             Spec::Gateway(gateway) => {
-                let mut seen = HashSet::new();
-                for (i, listener) in gateway.listeners.iter().enumerate() {
-                    if !seen.insert(listener.address) {
-                        issues.add(
-                            format!("/spec/listeners/{i}/address"),
-                            "duplicate_address",
-                            "another listener has this address; give each its own",
-                        );
-                    }
-                }
+                check_addresses(gateway, issues);
+                self.check_shown(checked, issues);
             }
             Spec::Application(_) => self.check_sets(checked, issues),
             Spec::Certificate(_) | Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
+        }
+    }
+
+    /// Whether what listeners show is a server's.
+    fn check_shown(&self, gateway: &Checked, issues: &mut Issues) {
+        for reference in &gateway.references {
+            let shown = self.get(&reference.to).map(|checked| &checked.spec);
+            if let Some(Spec::Certificate(certificate)) = shown
+                && !certificate.facts.is_for_a_host()
+            {
+                issues.add(
+                    reference.at.as_str(),
+                    "no_names",
+                    format!("{} is for no host; name one that is a server's", reference.to),
+                );
+            }
         }
     }
 
@@ -450,4 +461,17 @@ fn tie_keys(api: &Api) -> Vec<(String, Option<usize>)> {
         route.matches.tie_keys().into_iter().map(move |key| (key, Some(i)))
     };
     api.routes.iter().enumerate().flat_map(keys).collect()
+}
+
+fn check_addresses(gateway: &Gateway, issues: &mut Issues) {
+    let mut seen = HashSet::new();
+    for (i, listener) in gateway.listeners.iter().enumerate() {
+        if !seen.insert(listener.address) {
+            issues.add(
+                format!("/spec/listeners/{i}/address"),
+                "duplicate_address",
+                "another listener has this address; give each its own",
+            );
+        }
+    }
 }

@@ -334,6 +334,35 @@ fn a_certificate_that_a_listener_shows_must_be_there_and_stay() {
 }
 
 #[test]
+fn a_certificate_that_an_upstream_shows_is_its_tenants_and_must_be_there_and_stay() {
+    let upstream = "{kind: Upstream, tenant: shop, name: u, spec: {endpoints: [{url: 'https://a.test'}], tls: {certificate: c}}}";
+    let tenant = "{kind: Tenant, name: shop, spec: {}}";
+    let authority = tollgate_testkit::pki::Authority::new("root").unwrap();
+    let certificate = authority.client("shop", "spiffe://shop").unwrap().document("c");
+    let own = certificate.replace("name: c", "tenant: shop\nname: c");
+    let mut set = Set::default();
+    assert_eq!(
+        write(&mut set, &format!("{tenant}\n---\n{certificate}---\n{upstream}")),
+        ["Upstream shop/u /spec/tls/certificate unknown_reference"]
+    );
+    assert_eq!(write(&mut set, &format!("{own}---\n{upstream}")), [""; 0]);
+    assert_eq!(delete(&mut set, Kind::Certificate, "shop", "c"), ["Certificate shop/c  in_use"]);
+}
+
+#[test]
+fn what_a_listener_shows_is_a_servers_and_stays_one() {
+    let gateway = "{kind: Gateway, name: edge, spec: {listeners: [{name: a, address: '0.0.0.0:1', tls: {certificates: [c]}}]}}";
+    let authority = tollgate_testkit::pki::Authority::new("root").unwrap();
+    let client = authority.client("shop", "spiffe://shop").unwrap().document("c");
+    let server = authority.server(&["a.test"]).unwrap().document("c");
+    let fault = ["Gateway default/edge /spec/listeners/0/tls/certificates/0 no_names"];
+    let mut set = Set::default();
+    assert_eq!(write(&mut set, &format!("{client}---\n{gateway}")), fault);
+    assert_eq!(write(&mut set, &server), [""; 0]);
+    assert_eq!(write(&mut set, &client), fault);
+}
+
+#[test]
 fn a_client_certificate_is_one_credentials_of_a_tenant() {
     let mut set = tenants();
     let of = |tenant: &str, name: &str, certificate: &str| {

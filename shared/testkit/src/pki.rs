@@ -80,6 +80,17 @@ impl Authority {
         self.issue(params)
     }
 
+    /// A certificate for no host, and for no use.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no key.
+    pub fn nobody(&self, name: &str) -> anyhow::Result<Issued> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        self.issue(params)
+    }
+
     fn issue(&self, params: CertificateParams) -> anyhow::Result<Issued> {
         let key = KeyPair::generate().context("make a key")?;
         let certificate = params.signed_by(&key, &self.issuer).context("sign a certificate")?;

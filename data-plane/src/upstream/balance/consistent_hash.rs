@@ -45,11 +45,13 @@ pub(super) fn pick<'a>(
 }
 
 fn score(key: u64, endpoint: &Endpoint) -> f64 {
-    let hash = mixed(key ^ endpoint.hash_seed);
-    let upper = u32::try_from(hash >> 32).unwrap_or(u32::MAX);
-    // Strictly between 0 and 1.
-    let unit = (f64::from(upper) + 0.5) / (f64::from(u32::MAX) + 1.0);
-    -f64::from(endpoint.weight) / unit.ln()
+    -f64::from(endpoint.weight) / unit(key ^ endpoint.hash_seed).ln()
+}
+
+/// A number strictly between 0 and 1, evenly spread over all numbers.
+pub(super) fn unit(number: u64) -> f64 {
+    let upper = u32::try_from(mixed(number) >> 32).unwrap_or(u32::MAX);
+    (f64::from(upper) + 0.5) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Every bit of the result depends on every bit of the number (the finisher of `SplitMix64`).
@@ -64,18 +66,21 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::plan::{EndpointIds, Own};
 
     fn endpoints(weights: &[u16]) -> Vec<Endpoint> {
         let upstream = weights
             .iter()
             .enumerate()
-            .map(|(i, weight)| format!("{{\"url\": \"http://e{i}:80\", \"weight\": {weight}}}"))
+            .map(|(i, weight)| format!("{{\"url\": \"http://10.0.0.{i}\", \"weight\": {weight}}}"))
             .collect::<Vec<_>>()
             .join(",");
         let spec = format!("{{\"endpoints\": [{upstream}]}}");
         let spec = tollgate_model::parse::value(&serde_json::from_str(&spec).unwrap()).unwrap();
-        let plan = UpstreamPlan::build(&spec, 1, None, |_, _| crate::plan::EndpointId(1));
-        plan.endpoints.into_vec()
+        let ids = EndpointIds::default();
+        let own = Own { number: 1, name: "default/e".into(), ids: ids.clone(), shown: None };
+        let plan = UpstreamPlan::build(&spec, own, None, |_, _| ids.next());
+        plan.endpoints.current().all.to_vec()
     }
 
     fn picked(endpoints: &[Endpoint], key: u64, without: Option<u16>) -> u16 {

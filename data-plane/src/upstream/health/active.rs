@@ -1,19 +1,20 @@
 //! Questions that a node asks endpoints by itself: once for each endpoint of an upstream, whatever the number of its
 //! request threads. They run beside the calls, on the control runtime.
 
-use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::collections::{HashMap, HashSet};
+use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::Empty;
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tollgate_model::health::Active;
@@ -21,7 +22,8 @@ use tollgate_model::upstream::Protocol;
 
 use super::super::connect::{self, ConnectError};
 use super::super::stream::Stream;
-use crate::plan::{Endpoint, Plan, UpstreamPlan};
+use super::grpc::{self, NotServing};
+use crate::plan::{Endpoint, EndpointId, Endpoints, Plan, Source, UpstreamPlan};
 
 /// How soon a changed plan is followed.
 const FOLLOW: Duration = Duration::from_millis(100);
@@ -38,7 +40,12 @@ pub struct Checks {
 
 struct Running {
     upstream: Arc<UpstreamPlan>,
-    _asking: JoinSet<()>,
+    /// Dropped, the questions end.
+    asking: JoinSet<()>,
+    /// Those that are asked.
+    asked: HashMap<EndpointId, AbortHandle>,
+    /// The endpoints behind names as they were last seen.
+    seen: Option<Arc<Endpoints>>,
 }
 
 /// Why an endpoint is not well.
@@ -54,6 +61,8 @@ enum Unwell {
     Question(#[from] http::Error),
     #[error("it answered with status {0}")]
     Status(StatusCode),
+    #[error("it is not serving by the gRPC health checking protocol")]
+    NotServing(#[source] NotServing),
 }
 
 impl Checks {
@@ -74,6 +83,7 @@ impl Checks {
     /// Begins what is new or changed, ends what is gone. An upstream that stays as it is goes on being asked.
     fn take(&mut self, plan: &Plan) {
         if plan.checks_version == self.version {
+            self.running.values_mut().for_each(Running::follow);
             return;
         }
         self.version = plan.checks_version;
@@ -83,7 +93,7 @@ impl Checks {
                 .get(number)
                 .is_some_and(|upstream| Arc::ptr_eq(upstream, &running.upstream));
             if !stays {
-                for endpoint in &running.upstream.endpoints {
+                for endpoint in &running.upstream.endpoints.current().all {
                     // Nobody would let it in again. Where it is asked anew, it is found out again.
                     endpoint.health.set_down(false);
                 }
@@ -98,13 +108,45 @@ impl Checks {
 
 impl Running {
     fn begin(upstream: &Arc<UpstreamPlan>) -> Self {
-        let mut asking = JoinSet::new();
-        if let Some(active) = &upstream.active {
-            for endpoint in &upstream.endpoints {
-                asking.spawn(ask_on(endpoint.clone(), active.clone()));
-            }
+        let mut running = Self {
+            upstream: Arc::clone(upstream),
+            asking: JoinSet::new(),
+            asked: HashMap::new(),
+            seen: None,
+        };
+        running.ask(&upstream.endpoints.current());
+        running.follow();
+        running
+    }
+
+    /// Asks what a name stands for by now, and no longer what it does not.
+    fn follow(&mut self) {
+        let Source::Named(named) = &self.upstream.endpoints else { return };
+        let current = named.current();
+        if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &current)) {
+            return;
         }
-        Self { upstream: Arc::clone(upstream), _asking: asking }
+        self.ask(&current);
+        self.seen = Some(current);
+    }
+
+    fn ask(&mut self, endpoints: &Endpoints) {
+        let Some(active) = &self.upstream.active else { return };
+        let ids: HashSet<EndpointId> = endpoints.all.iter().map(|endpoint| endpoint.id).collect();
+        self.asked.retain(|id, asking| {
+            let stays = ids.contains(id);
+            if !stays {
+                asking.abort();
+            }
+            stays
+        });
+        for endpoint in &endpoints.all {
+            let asking = &mut self.asking;
+            self.asked
+                .entry(endpoint.id)
+                .or_insert_with(|| asking.spawn(ask_on(endpoint.clone(), active.clone())));
+        }
+        while self.asking.try_join_next().is_some() {}
     }
 }
 
@@ -150,27 +192,31 @@ impl Row {
 
 async fn ask(endpoint: &Endpoint, active: &Active) -> Result<(), Unwell> {
     let stream = connect::stream(endpoint).await?;
-    let Some(path) = &active.path else { return Ok(()) };
     let authority = endpoint.authority.to_str().unwrap_or_default();
-    let (scheme, is_http2) = (
-        if endpoint.tls.is_some() { "https" } else { "http" },
-        endpoint.protocol == Protocol::Http2,
-    );
-    let uri = if is_http2 {
-        Uri::builder()
-            .scheme(scheme)
-            .authority(authority)
-            .path_and_query(path.as_http().clone())
-            .build()?
-    } else {
-        Uri::from(path.as_http().clone())
-    };
-    let mut request = Request::get(uri).header(header::USER_AGENT, "tollgate-health");
-    if !is_http2 {
-        request = request.header(header::HOST, &endpoint.authority);
+    let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
+    if let Some(check) = &active.grpc {
+        let question = grpc::question(check, scheme, authority)?;
+        return over_http2(stream, question, grpc::is_serving).await?.map_err(Unwell::NotServing);
     }
-    let request = request.body(Empty::<Bytes>::new())?;
-    let status = status(stream, request, endpoint.protocol).await?;
+    let Some(path) = &active.path else { return Ok(()) };
+    let request = |uri: Uri| Request::get(uri).header(header::USER_AGENT, "tollgate-health");
+    let status = match endpoint.protocol {
+        Protocol::Http1 => {
+            let request = request(Uri::from(path.as_http().clone()))
+                .header(header::HOST, &endpoint.authority)
+                .body(Empty::new())?;
+            over_http1(stream, request).await?
+        }
+        Protocol::Http2 => {
+            let uri = Uri::builder()
+                .scheme(scheme)
+                .authority(authority)
+                .path_and_query(path.as_http().clone())
+                .build()?;
+            let request = request(uri).body(Full::new(Bytes::new()))?;
+            over_http2(stream, request, |response| ready(response.status())).await?
+        }
+    };
     let is_good = match &active.statuses {
         Some(statuses) => statuses.contains(&status.as_u16()),
         None => (200..400).contains(&status.as_u16()),
@@ -179,23 +225,28 @@ async fn ask(endpoint: &Endpoint, active: &Active) -> Result<(), Unwell> {
 }
 
 /// Asks over a connection that is closed afterwards.
-async fn status(
+async fn over_http1(
     stream: Stream,
     request: Request<Empty<Bytes>>,
-    protocol: Protocol,
 ) -> Result<StatusCode, hyper::Error> {
-    let io = TokioIo::new(stream);
-    let response = match protocol {
-        Protocol::Http1 => {
-            let (mut sender, connection) = http1::handshake(io).await?;
-            while_driven(connection, sender.send_request(request)).await?
-        }
-        Protocol::Http2 => {
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-            while_driven(connection, sender.send_request(request)).await?
-        }
-    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let response = while_driven(connection, sender.send_request(request)).await?;
     Ok(response.status())
+}
+
+/// The same over HTTP/2; `read` takes what is wanted of the answer.
+async fn over_http2<T, R: Future<Output = T>>(
+    stream: Stream,
+    request: Request<Full<Bytes>>,
+    read: impl FnOnce(Response<Incoming>) -> R,
+) -> Result<T, hyper::Error> {
+    let executor = TokioExecutor::new();
+    let (mut sender, connection) = http2::handshake(executor, TokioIo::new(stream)).await?;
+    let answer = async move {
+        let response = sender.send_request(request).await?;
+        Ok(read(response).await)
+    };
+    while_driven(connection, answer).await
 }
 
 /// Waits for an answer while its connection is looked after. Where that ends, the answer is or becomes an error.

@@ -2,15 +2,20 @@
 //! request threads, and kept from one plan to the next.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
+use http::StatusCode;
 use tollgate_model::health::Passive;
 
 use crate::clock;
 use crate::core::Core;
+use crate::fault::Fault;
 use crate::plan::{Endpoint, UpstreamPlan};
 
 // Questions of the node's own.
 mod active;
+// Those over gRPC.
+mod grpc;
 
 pub use active::Checks;
 
@@ -28,6 +33,8 @@ pub struct EndpointHealth {
     ejected_until_micros: AtomicU64,
     /// Whether the node's own questions say so.
     is_down: AtomicBool,
+    /// From when on its share of the calls rises, in microseconds since 1970-01-01; 0: it has all of it.
+    rising_from_micros: AtomicU64,
 }
 
 impl EndpointHealth {
@@ -44,7 +51,50 @@ impl EndpointHealth {
 
     /// What the node's own questions say now. Returns whether that is new.
     fn set_down(&self, is_down: bool) -> bool {
-        self.is_down.swap(is_down, Ordering::Relaxed) != is_down
+        let is_new = self.is_down.swap(is_down, Ordering::Relaxed) != is_down;
+        if is_new && !is_down {
+            self.rise_from(clock::unix_micros());
+        }
+        is_new
+    }
+
+    /// One that was not there before.
+    #[must_use]
+    pub(crate) fn of_newcomer() -> Self {
+        let health = Self::default();
+        health.rise_from(clock::unix_micros());
+        health
+    }
+
+    fn rise_from(&self, micros: u64) {
+        // What leaves it out for longer counts.
+        self.rising_from_micros.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// How much of its share of the calls it is to have, 0.0 to 1.0, where that rises over so long.
+    pub(super) fn share(&self, slow_start: Duration) -> f64 {
+        let from = self.rising_from_micros.load(Ordering::Relaxed);
+        if from == 0 {
+            return 1.0;
+        }
+        let risen = Duration::from_micros(clock::unix_micros().saturating_sub(from));
+        if risen < slow_start {
+            return risen.div_duration_f64(slow_start);
+        }
+        // From here on the clock is not asked.
+        let rising = &self.rising_from_micros;
+        let _ = rising.compare_exchange(from, 0, Ordering::Relaxed, Ordering::Relaxed);
+        1.0
+    }
+}
+
+/// Whether what came of a request speaks against who was asked; none where it says nothing of them.
+pub(super) fn is_failure(outcome: Result<StatusCode, &Fault>) -> Option<bool> {
+    match outcome {
+        Ok(status) => Some(status.is_server_error()),
+        Err(fault) => {
+            matches!(fault, Fault::Unreachable | Fault::Reset | Fault::TimedOut).then_some(true)
+        }
     }
 }
 
@@ -74,9 +124,10 @@ pub(super) fn observe(core: &Core, upstream: &UpstreamPlan, endpoint: &Endpoint,
 
 /// Whether one more may be left out.
 fn may_eject(upstream: &UpstreamPlan, passive: &Passive) -> bool {
-    let ejected = upstream.endpoints.iter().filter(|endpoint| endpoint.health.is_ejected()).count();
+    let endpoints = &upstream.endpoints.current().all;
+    let ejected = endpoints.iter().filter(|endpoint| endpoint.health.is_ejected()).count();
     let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-    count(ejected + 1) <= count(upstream.endpoints.len()) * passive.max_ejected
+    count(ejected + 1) <= count(endpoints.len()) * passive.max_ejected
 }
 
 fn eject(endpoint: &Endpoint, passive: &Passive) {
@@ -86,10 +137,49 @@ fn eject(endpoint: &Endpoint, passive: &Passive) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let until = clock::unix_micros().saturating_add(micros);
     health.ejected_until_micros.store(until, Ordering::Relaxed);
+    health.rise_from(until);
     health.failures.store(0, Ordering::Relaxed);
     tracing::warn!(
         endpoint = ?endpoint.authority,
+        address = %endpoint.address,
         time_ms = time.as_millis(),
         "an endpoint is left out for calls that failed"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_rises_evenly_from_when_an_endpoint_may_be_asked_again() {
+        let hour = Duration::from_secs(3600);
+        let health = EndpointHealth::default();
+        assert!(health.share(hour) >= 1.0);
+        let ago = |duration: Duration| {
+            clock::unix_micros() - u64::try_from(duration.as_micros()).unwrap()
+        };
+        health.rise_from(ago(hour / 4));
+        assert!((health.share(hour) - 0.25).abs() < 0.01);
+        // Left out until then, it begins then.
+        health.rise_from(clock::unix_micros() + 60_000_000);
+        assert!(health.share(hour) <= 0.0);
+        assert!(health.share(Duration::from_nanos(1)) <= 0.0);
+    }
+
+    #[test]
+    fn a_share_is_whole_after_its_time_and_stays_so() {
+        let health = EndpointHealth::of_newcomer();
+        assert!(health.share(Duration::from_secs(3600)) < 0.1);
+        while health.share(Duration::from_micros(10)) < 1.0 {}
+        assert!(health.share(Duration::from_secs(3600)) >= 1.0);
+    }
+
+    #[test]
+    fn who_is_well_again_rises_and_who_is_found_well_at_once_does_not() {
+        let health = EndpointHealth::default();
+        assert!(!health.set_down(false) && health.share(Duration::from_secs(3600)) >= 1.0);
+        health.set_down(true);
+        assert!(health.set_down(false) && health.share(Duration::from_secs(3600)) < 0.1);
+    }
 }

@@ -22,6 +22,7 @@ use tollgate_data_plane::ports::key_sets::NodeKeySets;
 use tollgate_data_plane::ports::passwords::Passwords;
 use tollgate_data_plane::thread;
 use tollgate_data_plane::upstream::health::Checks;
+use tollgate_data_plane::upstream::names::{Names, Resolver};
 use tollgate_model::credential::KeyHash;
 use tollgate_model::password::PasswordHash;
 use tollgate_model::units::Size;
@@ -56,6 +57,11 @@ pub(crate) struct TestNode {
 impl TestNode {
     /// A node that has no configuration yet.
     pub(crate) fn empty() -> Self {
+        Self::looking_up(Resolver::System)
+    }
+
+    /// The same, with names looked up there.
+    pub(crate) fn looking_up(resolver: Resolver) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("access.log");
         let (sink, log_writer) = access_log::start(Destination::File(log.clone())).unwrap();
@@ -71,6 +77,7 @@ impl TestNode {
         configurator.set_credential_key(CREDENTIAL_KEY);
         let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());
         configurator.set_key_sets(key_sets.clone());
+        configurator.set_names(Names::with(resolver, tokio::runtime::Handle::current()));
         let cache = Arc::new(MemoryCache::with_room(Size::from_kib(64 * 1024)).unwrap());
         let shared = Arc::new(Shared {
             plan: configurator.plan(),
@@ -118,7 +125,12 @@ impl TestNode {
 
     /// A node with a whole configuration.
     pub(crate) fn with(yaml: &str) -> Self {
-        let mut node = Self::empty();
+        Self::empty().begin(yaml)
+    }
+
+    /// The whole configuration of one that has none yet.
+    pub(crate) fn begin(mut self, yaml: &str) -> Self {
+        let node = &mut self;
         node.revision = 1;
         let upserts = resources(yaml, 1);
         node.configurator.apply(Update {
@@ -128,7 +140,7 @@ impl TestNode {
             ..Update::default()
         });
         assert_eq!(node.configurator.rejections(), []);
-        node
+        self
     }
 
     /// Writes resources as one revision; returns what is refused after it.

@@ -24,18 +24,16 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -44,7 +42,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
+
+// What the query of a request asks for.
+mod script;
+
+use script::Script;
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
@@ -88,6 +90,16 @@ impl Upstream {
         Self::start_as(Manner::Http { name: Arc::from(name), requests_a_connection: u64::MAX })
     }
 
+    /// Starts one at this address; port 0 is a free one.
+    ///
+    /// # Errors
+    ///
+    /// Where the address is taken, or the system gives no socket or thread.
+    pub fn start_at(name: &str, address: SocketAddr) -> anyhow::Result<Self> {
+        let manner = Manner::Http { name: Arc::from(name), requests_a_connection: u64::MAX };
+        Self::serve(manner, address)
+    }
+
     /// Starts one that resets each connection at the request after `requests_a_connection`.
     ///
     /// # Errors
@@ -107,7 +119,11 @@ impl Upstream {
     }
 
     fn start_as(manner: Manner) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("listen")?;
+        Self::serve(manner, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn serve(manner: Manner, address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(address).context("listen")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let seen: Arc<Seen> = Arc::default();
@@ -363,135 +379,4 @@ fn fields(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
         fields.entry(name.as_str().to_owned()).or_default().push(value);
     }
     fields
-}
-
-/// What a query asks for.
-struct Script(Vec<(String, String)>);
-
-impl Script {
-    fn of(query: &str) -> Self {
-        let pair = |part: &str| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (name.to_owned(), value.to_owned())
-        };
-        Self(query.split('&').map(pair).collect())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == name)
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn number(&self, name: &str) -> Option<u64> {
-        self.text(name)?.parse().ok()
-    }
-
-    fn dress(&self, mut response: Answer) -> Answer {
-        let status = self.number("status").and_then(|status| u16::try_from(status).ok());
-        if let Some(Ok(status)) = status.map(StatusCode::from_u16) {
-            *response.status_mut() = status;
-        }
-        for (_, field) in self.0.iter().filter(|(name, _)| name == "set") {
-            let Some((name, value)) = field.split_once(':') else { continue };
-            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
-                response.headers_mut().append(name, value);
-            }
-        }
-        if self.has("trailers") {
-            response.headers_mut().insert("trailer", HeaderValue::from_static("x-checksum"));
-        }
-        response
-    }
-
-    fn body(&self, told: Bytes, seen: Arc<Seen>) -> Pieces {
-        let size = self.number("size");
-        let piece = self.number("piece").and_then(|bytes| usize::try_from(bytes).ok());
-        let source = match size {
-            None => told.clone(),
-            Some(_) => Bytes::from(vec![b'x'; piece.unwrap_or(64 << 10).max(1)]),
-        };
-        let end = match () {
-            () if self.has("cut") => End::Cut,
-            () if self.has("stall") => End::Stall,
-            () if self.has("trailers") => End::Trailers,
-            () => End::Whole,
-        };
-        let left_bytes = size.unwrap_or_else(|| u64::try_from(told.len()).unwrap_or(0));
-        let promised = left_bytes + if matches!(end, End::Cut | End::Stall) { 1000 } else { 0 };
-        let has_length = !self.has("chunked") && !matches!(end, End::Trailers);
-        Pieces {
-            source,
-            left_bytes,
-            promised: has_length.then_some(promised),
-            pause: self.number("pause_ms").map(Duration::from_millis),
-            wait: None,
-            end,
-            seen,
-        }
-    }
-}
-
-enum End {
-    Whole,
-    Trailers,
-    Cut,
-    Stall,
-}
-
-/// A body by its script.
-struct Pieces {
-    source: Bytes,
-    left_bytes: u64,
-    promised: Option<u64>,
-    pause: Option<Duration>,
-    wait: Option<Pin<Box<Sleep>>>,
-    end: End,
-    seen: Arc<Seen>,
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let this = self.get_mut();
-        if let Some(wait) = &mut this.wait {
-            std::task::ready!(wait.as_mut().poll(cx));
-            this.wait = None;
-        }
-        if this.left_bytes == 0 {
-            return match std::mem::replace(&mut this.end, End::Whole) {
-                End::Whole => Poll::Ready(None),
-                End::Trailers => {
-                    let mut trailers = HeaderMap::new();
-                    trailers.insert("x-checksum", HeaderValue::from_static("abc"));
-                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-                }
-                End::Cut => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
-                End::Stall => {
-                    this.end = End::Stall;
-                    Poll::Pending
-                }
-            };
-        }
-        let length = usize::try_from(this.left_bytes).unwrap_or(usize::MAX).min(this.source.len());
-        let length_64 = u64::try_from(length).unwrap_or(0);
-        this.left_bytes -= length_64;
-        this.promised = this.promised.map(|promised| promised - length_64);
-        this.seen.body_bytes.fetch_add(length_64, Ordering::SeqCst);
-        // Also before the end, so that what was sent is seen before it breaks off.
-        this.wait =
-            this.pause.map(|pause| Box::pin(tokio::time::sleep_until(Instant::now() + pause)));
-        Poll::Ready(Some(Ok(Frame::data(this.source.slice(..length)))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.promised.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
 }
