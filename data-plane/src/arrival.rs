@@ -7,6 +7,7 @@ use tollgate_policy::policies::cors::requested_method;
 use tollgate_policy::policy::Parameters;
 
 use crate::fault::Fault;
+use crate::fields;
 use crate::plan::{Plan, Slot};
 use crate::route::{EncodedSlash, Found, MatchInput, Target};
 
@@ -62,6 +63,12 @@ pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
             status: StatusCode::URI_TOO_LONG,
             problem: "the request target is longer than this gateway takes",
         });
+    }
+    // Of HTTP/1, the framing has counted them already.
+    if request.version() == Version::HTTP_2
+        && fields::count(request.headers()) > usize::from(plan.gateway.limits.headers)
+    {
+        return Err(Fault::TOO_MANY_FIELDS);
     }
     let target = Target::parse(uri.path(), EncodedSlash::Refuse)?;
     let mut input = MatchInput {

@@ -83,7 +83,9 @@ impl Call<'_> {
         carries: &mut Carries,
     ) -> (Response<Inner>, Option<Rest>) {
         // In its own memory: what is handed from step to step stays small.
-        let mut request = Box::new(forward::take_over(request));
+        let (request, pace) = forward::take_over(request, &record.plan.gateway.limits);
+        record.pace = pace;
+        let mut request = Box::new(request);
         if self.entry.chain.is_empty() {
             forward::aim(&mut request, forward::onward(self.entry, self.arrival));
             let sent = forward::forward(self.core, self.entry, self.arrival, request, record).await;

@@ -10,6 +10,9 @@ use tollgate_policy::Refusal;
 use crate::framing::Violation;
 use crate::route::TargetFault;
 
+/// The code of whatever the client took too long for.
+pub const REQUEST_TIMEOUT: &str = "request_timeout";
+
 /// Why an exchange has no answer of the upstream's.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -48,6 +51,8 @@ pub enum Fault {
         /// How long that lasts at most.
         retry_after: Duration,
     },
+    /// No answer before the deadline that the client set.
+    DeadlineExceeded,
     /// The node holds as many connections as it may.
     Overloaded,
     /// A policy refused.
@@ -114,14 +119,25 @@ impl Fault {
         problem: "this connection was made for another host; make one for this host",
     };
 
+    /// More header fields over HTTP/2 than are taken.
+    pub const TOO_MANY_FIELDS: Self = Self::Malformed {
+        code: "head_too_large",
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        problem: "there are more header fields than this gateway takes",
+    };
+
     /// Whose doing it is.
     #[must_use]
     pub fn side(&self) -> Side {
         match self {
+            // What the client set is not the upstream's failure, however soon it is over.
             Self::Malformed { .. }
             | Self::TooSlow
+            | Self::DeadlineExceeded
             | Self::NoRoute
             | Self::MethodNotAllowed { .. } => Side::Client,
+            // A body that policies were reading, too.
+            Self::Refused(refusal) if refusal.code == REQUEST_TIMEOUT => Side::Client,
             Self::Refused(_) => Side::Policy,
             Self::Unreachable
             | Self::Reset
@@ -149,7 +165,7 @@ impl Fault {
             }
             Self::TooSlow => refusal(
                 StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
+                REQUEST_TIMEOUT,
                 "the request's head took too long to come",
             ),
             Self::NoRoute => refusal(
@@ -188,6 +204,11 @@ impl Fault {
                 StatusCode::GATEWAY_TIMEOUT,
                 "upstream_timeout",
                 "the server of this API did not answer in time",
+            ),
+            Self::DeadlineExceeded => refusal(
+                StatusCode::GATEWAY_TIMEOUT,
+                "deadline_exceeded",
+                "the call's own deadline was over before there was an answer",
             ),
             Self::UpstreamOverloaded => later(
                 "upstream_overloaded",

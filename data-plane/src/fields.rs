@@ -49,6 +49,13 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// How many fields there are, the pieces of `cookie` counted as one.
+#[must_use]
+pub fn count(headers: &HeaderMap) -> usize {
+    let more_pieces = headers.get_all(COOKIE).iter().count().saturating_sub(1);
+    headers.len().saturating_sub(more_pieces)
+}
+
 /// Puts the pieces of `cookie`, which HTTP/2 may send apart, together again (RFC 9113 §8.2.3).
 pub fn join_cookies(headers: &mut HeaderMap) {
     let mut pieces = headers.get_all(COOKIE).iter();

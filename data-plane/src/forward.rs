@@ -5,18 +5,21 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
+use hyper::body::Incoming;
 use tokio::time::Instant;
+use tollgate_model::gateway::Limits;
 use tollgate_policy::{Body, Onward};
 
 use crate::arrival::{Arrival, Below};
 use crate::core::Core;
+use crate::deadline::Deadline;
 use crate::fault::Fault;
 use crate::fields;
 use crate::outgoing::Rest;
 use crate::plan::{RouteEntry, Target, UpstreamPlan};
 use crate::record::Record;
+use crate::request_body::{self, Pace};
 use crate::request_id::X_REQUEST_ID;
 use crate::tunnel;
 use crate::upstream::{self, AnswerBody, Dispatch, HostIsSet, OutgoingBody, Upload};
@@ -36,13 +39,9 @@ pub struct Sent {
 /// The request as policies see it. What is for this hop only goes before they run, so that
 /// `connection` cannot name what they set.
 #[must_use]
-pub fn take_over(mut request: Request<Incoming>) -> Request<Body> {
+pub fn take_over(mut request: Request<Incoming>, limits: &Limits) -> (Request<Body>, Option<Pace>) {
     fields::remove_hop_by_hop(request.headers_mut());
-    request.map(request_body)
-}
-
-fn request_body(incoming: Incoming) -> Body {
-    if incoming.is_end_stream() { Body::Empty } else { Body::stream(incoming.map_err(Into::into)) }
+    request_body::take(request, limits)
 }
 
 /// Where a request goes on to, before policies change it.
@@ -99,9 +98,14 @@ pub async fn forward(
 
     let affinity = upstream::affinity(upstream, &head, record.client());
     let started = Instant::now();
+    let bounds = (started, upstream.total_timeout);
+    let deadline = Deadline::of(&head.headers, record.started(), bounds)?;
     let request = Box::new(Request::from_parts(head, body));
-    let dispatch = Dispatch { core, upstream, started, affinity };
+    let dispatch = Dispatch { core, upstream, deadline, affinity };
     let answer = upstream::send(&dispatch, request, &mut record.attempts).await?;
+    if let Some(pace) = record.pace.take() {
+        pace.end();
+    }
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     record.upstream = Some((answer.authority, micros));
 
@@ -116,11 +120,7 @@ pub async fn forward(
         tunnel::ask(response.headers_mut());
         response = response.map(|body| keep_switched(body, upstream, record));
     }
-    let rest = Rest {
-        turn: answer.turn,
-        idle_timeout: upstream.idle_timeout,
-        deadline: upstream.total_timeout.map(|total| started + total),
-    };
+    let rest = Rest { turn: answer.turn, idle_timeout: upstream.idle_timeout, deadline };
     Ok(Sent { response, rest })
 }
 

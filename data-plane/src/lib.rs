@@ -27,6 +27,8 @@ pub mod framing;
 pub mod peer;
 // One request from head to last byte. Read this first.
 pub mod exchange;
+// What a client sends after its head, and how slowly.
+pub mod request_body;
 // A request that is sent for the cache's sake, without a client.
 pub mod refresh;
 // What of a request decides its route.
@@ -37,6 +39,8 @@ pub mod route;
 pub mod ports;
 // What each hop adds and takes off.
 pub mod forward;
+// Deadlines of gRPC calls.
+pub mod deadline;
 // Fields that belong to one hop.
 pub mod fields;
 // `x-request-id`.

@@ -76,6 +76,8 @@ pub struct CoreMetrics {
     pub tls_failures: Counter,
     /// Connections given up for what the client sent.
     pub framing_violations: Counter,
+    /// Connections of HTTP/2 given up for frames that carry nothing.
+    pub http2_floods: Counter,
     /// Connections made to upstreams.
     pub upstream_connections: Counter,
     /// Connections to upstreams that failed.
@@ -266,7 +268,7 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
 }
 
 /// What each core counts in one number.
-fn plain_metrics() -> [PlainMetric; 15] {
+fn plain_metrics() -> [PlainMetric; 16] {
     [
         ("tollgate_connections_accepted_total", "Connections taken.", |core| {
             &core.connections_accepted
@@ -291,6 +293,9 @@ fn plain_metrics() -> [PlainMetric; 15] {
         }),
         ("tollgate_framing_violations_total", "Connections given up for what was sent.", |core| {
             &core.framing_violations
+        }),
+        ("tollgate_http2_floods_total", "Connections given up for empty frames.", |core| {
+            &core.http2_floods
         }),
         ("tollgate_upstream_connections_total", "Connections made to upstreams.", |core| {
             &core.upstream_connections

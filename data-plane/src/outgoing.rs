@@ -14,7 +14,8 @@ use tollgate_policy::body::{BodyError, BrokenOff};
 use tollgate_policy::chain::Carries;
 use tollgate_policy::{Body, End};
 
-use crate::fault::Side;
+use crate::deadline::{self, Deadline};
+use crate::fault::{Fault, Side};
 use crate::record::Record;
 use crate::request_id::X_REQUEST_ID;
 use crate::tunnel::Tunnel;
@@ -60,7 +61,7 @@ pub struct Rest {
     /// The longest wait between two pieces.
     pub idle_timeout: Duration,
     /// When the whole exchange must be over.
-    pub deadline: Option<Instant>,
+    pub deadline: Deadline,
 }
 
 /// The body of an answer.
@@ -148,9 +149,17 @@ impl Ending {
         let Some(rest) = &self.rest else { return Poll::Pending };
         let wait = self.wait.get_or_insert_with(|| {
             let idle = Instant::now() + rest.idle_timeout;
-            Box::pin(tokio::time::sleep_until(rest.deadline.map_or(idle, |end| end.min(idle))))
+            Box::pin(tokio::time::sleep_until(rest.deadline.end.map_or(idle, |end| end.min(idle))))
         });
         wait.as_mut().poll(cx)
+    }
+
+    /// Whether a gRPC call has lasted too long, however much comes of its answer.
+    fn is_grpc_over(&self) -> bool {
+        let Some(Rest { deadline: Deadline { end, is_grpc: true, .. }, .. }) = &self.rest else {
+            return false;
+        };
+        end.is_some_and(|end| end <= Instant::now())
     }
 }
 
@@ -158,6 +167,22 @@ impl Drop for Ending {
     /// The client went away.
     fn drop(&mut self) {
         self.end(false);
+    }
+}
+
+impl ExchangeBody {
+    /// Ends the answer of a gRPC call whose time is over: what came of it stands, its status says why no more does.
+    fn end_of_grpc(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        self.inner = Inner::Body(Body::Empty);
+        if let Some(ending) = &mut self.ending {
+            let is_callers =
+                ending.rest.as_ref().is_some_and(|rest| rest.deadline.is_callers_over());
+            let fault = if is_callers { Fault::DeadlineExceeded } else { Fault::TimedOut };
+            let side = fault.side();
+            ending.record.fault = Some((fault.into_refusal().code, side));
+            ending.end(false);
+        }
+        Some(Ok(Frame::trailers(deadline::exceeded_trailers())))
     }
 }
 
@@ -173,6 +198,9 @@ impl http_body::Body for ExchangeBody {
         let Some(ending) = &mut this.ending else { return Poll::Ready(None) };
         if let Some(error) = ending.broken.take() {
             return Poll::Ready(Some(Err(error)));
+        }
+        if ending.is_grpc_over() {
+            return Poll::Ready(this.end_of_grpc());
         }
         let polled = this.inner.poll(cx);
         match polled {
@@ -201,6 +229,9 @@ impl http_body::Body for ExchangeBody {
             }
             Poll::Pending => {
                 if ending.poll_wait(cx).is_ready() {
+                    if ending.is_grpc_over() {
+                        return Poll::Ready(this.end_of_grpc());
+                    }
                     ending.end(false);
                     return Poll::Ready(Some(Err(Box::new(UpstreamIdle))));
                 }

@@ -16,6 +16,7 @@ use crate::fault::Side;
 use crate::metrics::Outcome;
 use crate::peer::Peer;
 use crate::plan::Slot;
+use crate::request_body::Pace;
 use crate::tunnel;
 use crate::upstream::{Switched, Upload};
 
@@ -44,6 +45,8 @@ pub struct Record {
     pub fault: Option<(&'static str, Side)>,
     /// How far the request's body has come, where it has one that went upstream.
     pub upload: Option<Rc<Upload>>,
+    /// How it has to come, until there is an answer.
+    pub pace: Option<Pace>,
     /// Bytes of the response's body so far.
     pub response_bytes: u64,
     /// Which server answered, and after how many microseconds.
@@ -95,6 +98,7 @@ impl Record {
             cache: None,
             fault: None,
             upload: None,
+            pace: None,
             response_bytes: 0,
             upstream: None,
             attempts: 0,
@@ -122,6 +126,7 @@ impl Record {
             cache: None,
             fault: None,
             upload: None,
+            pace: None,
             response_bytes: 0,
             upstream: None,
             attempts: 0,
@@ -165,6 +170,12 @@ impl Record {
     #[must_use]
     pub fn is_head(&self) -> bool {
         self.method == Method::HEAD
+    }
+
+    /// When its head came.
+    #[must_use]
+    pub fn started(&self) -> tokio::time::Instant {
+        self.started.into()
     }
 
     /// Microseconds since its head came.

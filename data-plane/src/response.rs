@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tollgate_policy::{Body, Refusal};
 
+use crate::deadline::MALFORMED_TIMEOUT;
+
 /// `application/problem+json`.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -66,7 +68,7 @@ fn grpc(refusal: &Refusal) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(grpc_status(refusal.status)));
+    headers.insert("grpc-status", HeaderValue::from(grpc_status(refusal)));
     let message = format!("{}: {}", refusal.code, refusal.detail);
     if let Ok(value) = HeaderValue::from_str(&message) {
         headers.insert("grpc-message", value);
@@ -75,8 +77,12 @@ fn grpc(refusal: &Refusal) -> Response<Body> {
 }
 
 /// The gRPC status that says the same (gRPC, "HTTP to gRPC Status Code Mapping").
-fn grpc_status(status: StatusCode) -> u16 {
-    match status {
+fn grpc_status(refusal: &Refusal) -> u16 {
+    // INTERNAL, as gRPC's own servers answer it: INVALID_ARGUMENT is for applications alone (gRPC, "Status codes").
+    if refusal.code == MALFORMED_TIMEOUT {
+        return 13;
+    }
+    match refusal.status {
         StatusCode::BAD_REQUEST => 3,
         StatusCode::UNAUTHORIZED => 16,
         StatusCode::FORBIDDEN => 7,

@@ -23,6 +23,10 @@ use tollgate_policy::body::BodyError;
 mod sweep;
 // The client's stream, as hyper sees it.
 mod stream;
+// Frames of HTTP/2 that carry nothing.
+mod frames;
+// Answers over HTTP/2, each with its own bound.
+mod answers;
 // A socket, or TLS on one.
 mod transport;
 // What a balancer says of the client.
@@ -41,6 +45,8 @@ use crate::outgoing::ExchangeBody;
 use crate::peer::Peer;
 use crate::plan::{ListenerPlan, Plan};
 use crate::tls::ListenerTls;
+use answers::Answers;
+use frames::FrameStream;
 use stream::ClientStream;
 use sweep::{Order, State, UnderWay};
 use transport::Transport;
@@ -163,9 +169,12 @@ async fn begins_http2(stream: &TcpStream) -> std::io::Result<bool> {
 async fn serve_http1<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, limits: &Limits) {
     let guarded = Guarded::new(stream, framing_limits(limits));
     let state = State::new(Some(guarded.watch()));
-    let _entered = core.connections.enter(&core, Arc::clone(&state));
+    let _entered = core.connections.enter(&core, Arc::clone(&state), None);
     let io = TokioIo::new(ClientStream::new(guarded, Arc::clone(&state)));
-    let service = service_fn(|request| counted(&core, &peer, &state, request));
+    let service = service_fn(|request| {
+        let under_way = UnderWay::new(Arc::clone(&state), None);
+        counted(&core, &peer, under_way, request)
+    });
     let mut builder = http1::Builder::new();
     // hyper's own bounds are 100 fields and some 400 KiB; asking for other numbers costs it an
     // allocation a request.
@@ -196,31 +205,50 @@ async fn serve_http1<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, li
     let stream = parts.io.into_inner();
     match peer.take_tunnel() {
         Some(tunnel) => {
-            let _under_way = UnderWay::new(Arc::clone(&state));
+            let _under_way = UnderWay::new(Arc::clone(&state), None);
             tunnel.run(stream.into_inner(), parts.read_buf).await;
         }
         None => stream.end(&core, was_busy).await,
     }
 }
 
-async fn serve_http2<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, limits: &Limits) {
-    let state = State::new(None);
-    let _entered = core.connections.enter(&core, Arc::clone(&state));
-    let service = {
-        let (core, state) = (Rc::clone(&core), Arc::clone(&state));
-        service_fn(move |request| {
-            let (core, peer, state) = (Rc::clone(&core), Rc::clone(&peer), Arc::clone(&state));
-            // hyper moves it from task to task: in its own memory, that is a pointer.
-            async move { Box::pin(counted(&core, &peer, &state, request)).await }
-        })
-    };
-    let connection = http2::Builder::new(LocalExecutor)
+/// The bounds that h2 keeps.
+///
+/// Of its own it has more: 5 frames of CONTINUATION to a head of 64 KiB, four times that for what a head unpacks to,
+/// 100 empty frames of DATA, and 512 KiB of overhead by small ones, which reading them gives back. It answers one PING
+/// or SETTINGS at a time and reads no further while answers are not taken. `frames` and `answers` keep the rest.
+fn http2_builder(limits: &Limits, answers: Answers) -> http2::Builder<Answers> {
+    let mut builder = http2::Builder::new(answers);
+    let streams = usize::try_from(limits.streams).unwrap_or(usize::MAX);
+    builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head.bytes()).unwrap_or(u32::MAX))
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
         .max_send_buf_size(256 << 10)
-        .serve_connection(TokioIo::new(stream), service);
+        // Rapid Reset (CVE-2023-44487): requests given up before they were begun.
+        .max_pending_accept_reset_streams(20)
+        // MadeYouReset (CVE-2025-8671): streams reset for what the client did. A client that does not know how many it may
+        // open may have that many refused, and again, before it does.
+        .max_local_error_reset_streams(streams.saturating_mul(2).max(256));
+    builder
+}
+
+async fn serve_http2<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, limits: &Limits) {
+    let state = State::new(None);
+    let answers = Answers::default();
+    let _entered = core.connections.enter(&core, Arc::clone(&state), Some(answers.clone()));
+    let service = {
+        let (core, state, answers) = (Rc::clone(&core), Arc::clone(&state), answers.clone());
+        service_fn(move |request| {
+            let (core, peer) = (Rc::clone(&core), Rc::clone(&peer));
+            let under_way = UnderWay::new(Arc::clone(&state), Some(answers.begin()));
+            // hyper moves it from task to task: in its own memory, that is a pointer.
+            async move { Box::pin(counted(&core, &peer, under_way, request)).await }
+        })
+    };
+    let io = TokioIo::new(FrameStream::new(stream, Arc::clone(&state)));
+    let connection = http2_builder(limits, answers).serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut is_finishing = false;
     std::future::poll_fn(|cx| {
@@ -236,19 +264,21 @@ async fn serve_http2<S: Transport>(core: Rc<Core>, peer: Rc<Peer>, stream: S, li
     })
     .await
     .unwrap_or_else(|error| tracing::debug!(%error, "serve a connection"));
+    if state.is_flooded() {
+        core.metrics.http2_floods.add(1);
+    }
 }
 
 /// An exchange, counted as under way on its connection to the end of its answer.
 async fn counted(
     core: &Rc<Core>,
     peer: &Rc<Peer>,
-    state: &Arc<State>,
+    under_way: UnderWay,
     request: Request<Incoming>,
 ) -> Result<Response<CountedBody>, std::convert::Infallible> {
-    let under_way = UnderWay::new(Arc::clone(state));
     let response = exchange(Rc::clone(core), Rc::clone(peer), request).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        state.release();
+        under_way.release();
     }
     Ok(response.map(|body| CountedBody { body, under_way }))
 }

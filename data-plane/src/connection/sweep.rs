@@ -12,6 +12,8 @@ use slab::Slab;
 use tokio::time::Instant;
 use tollgate_model::gateway::Limits;
 
+use super::answers::{Answers, Ticket};
+use super::frames::{ALLOWANCE, ALLOWED_A_SWEEP};
 use crate::core::Core;
 use crate::framing::{Position, Watch};
 
@@ -25,6 +27,8 @@ pub struct Connections(RefCell<Slab<Entry>>);
 struct Entry {
     state: Arc<State>,
     seen: Seen,
+    /// Of HTTP/2.
+    answers: Option<Answers>,
 }
 
 /// What the last change was, as far as sweeps have seen.
@@ -46,6 +50,9 @@ pub(super) struct State {
     waiting: AtomicU32,
     /// Exchanges that ended and pieces of answers.
     steps: AtomicU64,
+    /// Frames of HTTP/2 that may come without a request or data.
+    allowance: AtomicU32,
+    is_flooded: AtomicBool,
     order: AtomicU8,
     /// Whether there is a waker: one task polls a connection all its life, so it is kept but once.
     has_waker: AtomicBool,
@@ -79,10 +86,15 @@ impl Drop for Entered {
 
 impl Connections {
     /// Puts a connection among those that are looked at.
-    pub(super) fn enter(&self, core: &Rc<Core>, state: Arc<State>) -> Entered {
+    pub(super) fn enter(
+        &self,
+        core: &Rc<Core>,
+        state: Arc<State>,
+        answers: Option<Answers>,
+    ) -> Entered {
         let since = core.coarse_now.get();
         let seen = Seen { since, position: None, requests: 0, steps: 0 };
-        let key = self.0.borrow_mut().insert(Entry { state, seen });
+        let key = self.0.borrow_mut().insert(Entry { state, seen, answers });
         Entered { core: Rc::clone(core), key }
     }
 
@@ -102,6 +114,10 @@ impl Connections {
 impl Entry {
     fn sweep(&mut self, now: Instant, limits: &Limits, is_draining: bool) {
         let state = &self.state;
+        if let Some(answers) = &self.answers {
+            state.allow(ALLOWED_A_SWEEP);
+            answers.give_up(now, limits.idle_time.get());
+        }
         let position = state.watch.as_ref().map(Watch::position);
         let requests = state.watch.as_ref().map_or(0, Watch::requests);
         let steps = state.steps.load(Ordering::Relaxed);
@@ -144,17 +160,33 @@ impl State {
             under_way: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             steps: AtomicU64::new(0),
+            allowance: AtomicU32::new(ALLOWANCE),
+            is_flooded: AtomicBool::new(false),
             order: AtomicU8::new(0),
             has_waker: AtomicBool::new(false),
             waker: Mutex::new(None),
         })
     }
 
-    /// What the client sends next is no request.
-    pub(super) fn release(&self) {
-        if let Some(watch) = &self.watch {
-            watch.release();
+    /// More frames of HTTP/2 may come, up to what a connection begins with.
+    pub(super) fn allow(&self, frames: u32) {
+        let allowance = self.allowance.load(Ordering::Relaxed).saturating_add(frames);
+        self.allowance.store(allowance.min(ALLOWANCE), Ordering::Relaxed);
+    }
+
+    /// Takes frames off the allowance; false where they are more than that.
+    pub(super) fn spend(&self, frames: u32) -> bool {
+        let left = self.allowance.load(Ordering::Relaxed).checked_sub(frames);
+        self.allowance.store(left.unwrap_or(0), Ordering::Relaxed);
+        if left.is_none() {
+            self.is_flooded.store(true, Ordering::Relaxed);
         }
+        left.is_some()
+    }
+
+    /// Whether there were ever more frames than that.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded.load(Ordering::Relaxed)
     }
 
     /// Whether an exchange is under way, or its answer.
@@ -211,19 +243,32 @@ impl State {
 /// An exchange under way, and then its answer; over when it is dropped.
 pub(super) struct UnderWay {
     state: Arc<State>,
+    /// Of HTTP/2.
+    ticket: Option<Ticket>,
     waits_for_client: bool,
 }
 
 impl UnderWay {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    /// With a ticket where it is one of several on its connection.
+    pub(super) fn new(state: Arc<State>, ticket: Option<Ticket>) -> Self {
         add(&state.under_way);
-        Self { state, waits_for_client: false }
+        Self { state, ticket, waits_for_client: false }
+    }
+
+    /// What the client sends next is no request.
+    pub(super) fn release(&self) {
+        if let Some(watch) = &self.state.watch {
+            watch.release();
+        }
     }
 
     /// The connection asked for a piece of the answer: with one in its hands, the client is next.
     pub(super) fn asked(&mut self, has_piece: bool) {
         if has_piece {
             self.state.step();
+        }
+        if let Some(ticket) = &self.ticket {
+            ticket.asked(has_piece);
         }
         if has_piece != self.waits_for_client {
             self.waits_for_client = has_piece;

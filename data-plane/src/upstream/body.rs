@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use tollgate_policy::body::{BodyError, BrokenOff};
 use tollgate_policy::{Body, Refusal};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, REQUEST_TIMEOUT};
 
 /// The body of a request to an upstream.
 pub struct OutgoingBody(Option<Box<Counted>>);
@@ -76,7 +76,7 @@ impl Upload {
         self.failed.take().map(|failed| match failed {
             Failed::Refused(refusal) => Fault::Refused(refusal),
             Failed::Idle => malformed(
-                "request_timeout",
+                REQUEST_TIMEOUT,
                 StatusCode::REQUEST_TIMEOUT,
                 "the request's body stopped coming",
             ),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_model::upstream::{Balance, Protocol};
 
 use crate::core::Core;
+use crate::deadline::Deadline;
 use crate::fault::Fault;
 use crate::plan::{Current, Endpoint, Endpoints, Source, UpstreamPlan};
 
@@ -66,8 +67,8 @@ pub struct Dispatch<'a> {
     pub core: &'a Core,
     /// Where it goes.
     pub upstream: &'a UpstreamPlan,
-    /// From when on its bounds count.
-    pub started: Instant,
+    /// When the call has to be over.
+    pub deadline: Deadline,
     /// See [`affinity`].
     pub affinity: u64,
 }
@@ -82,8 +83,8 @@ pub async fn send(
     request: Box<Request<OutgoingBody>>,
     attempts: &mut u8,
 ) -> Result<Answer, Fault> {
-    let Dispatch { core, upstream, started, .. } = *dispatch;
-    let passage = match upstream.breaker.as_deref().map(|breaker| breaker.admit(started)) {
+    let Dispatch { core, upstream, .. } = *dispatch;
+    let passage = match upstream.breaker.as_deref().map(|breaker| breaker.admit(Instant::now())) {
         None => None,
         Some(Ok(passage)) => Some(passage),
         Some(Err(retry_after)) => {
@@ -120,8 +121,8 @@ async fn attempt(
     mut request: Box<Request<OutgoingBody>>,
     attempts: &mut u8,
 ) -> Result<Answer, Fault> {
-    let Dispatch { core, upstream, started, .. } = *dispatch;
-    let deadline = upstream.total_timeout.map(|total| started + total);
+    let Dispatch { core, upstream, deadline: call, .. } = *dispatch;
+    let deadline = call.end;
     let mut tried: SmallVec<[u16; 4]> = SmallVec::new();
     let keeps_host = upstream.preserves_host || request.extensions().get::<HostIsSet>().is_some();
     core.pool.earn_retry(upstream);
@@ -140,9 +141,11 @@ async fn attempt(
         if !keeps_host {
             request.headers_mut().insert(header::HOST, pool.authority());
         }
+        call.tell(request.headers_mut());
         let turn = pool.begin(place);
         let limit = attempt_limit(upstream, &request, deadline);
-        let attempt = Attempt { core, upstream, endpoint, pool: &pool, deadline, limit, may_retry };
+        let times = Times { deadline, limit, call };
+        let attempt = Attempt { core, upstream, endpoint, pool: &pool, times, may_retry };
         let failure = match attempt.observed(request).await {
             Ok(response) => return Ok(Answer { response, turn, authority: pool.authority() }),
             Err(failure) => failure,
@@ -233,12 +236,20 @@ struct Attempt<'a> {
     upstream: &'a UpstreamPlan,
     endpoint: &'a Endpoint,
     pool: &'a Rc<EndpointPool>,
-    /// When the whole exchange must be over.
-    deadline: Option<Instant>,
-    /// When this attempt must be.
-    limit: Option<Instant>,
+    times: Times,
     /// Whether another one may follow.
     may_retry: bool,
+}
+
+/// Until when.
+#[derive(Clone, Copy)]
+struct Times {
+    /// The whole exchange must be over.
+    deadline: Option<Instant>,
+    /// This attempt must have its answer's head.
+    limit: Option<Instant>,
+    /// What the client has set of it.
+    call: Deadline,
 }
 
 impl Attempt<'_> {
@@ -248,7 +259,12 @@ impl Attempt<'_> {
         request: Box<Request<OutgoingBody>>,
     ) -> Result<Response<AnswerBody>, Failure> {
         let began = (self.upstream.balance == Balance::Ewma).then(Instant::now);
-        let outcome = self.run(request).await;
+        let mut outcome = self.run(request).await;
+        if let Err(failure) = &mut outcome
+            && self.times.call.is_callers_over()
+        {
+            failure.fault = Fault::DeadlineExceeded;
+        }
         let end = outcome.as_ref().map(Response::status).map_err(|failure| &failure.fault);
         if let Some(is_failure) = health::is_failure(end) {
             if let Some(began) = began {
@@ -355,7 +371,7 @@ impl Attempt<'_> {
 
     /// The same of what may be sent again.
     fn is_retried(&self, status: StatusCode) -> bool {
-        let is_over = || self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let is_over = || self.times.deadline.is_some_and(|deadline| deadline <= Instant::now());
         self.may_retry
             && self.upstream.retry_statuses.contains(&status.as_u16())
             && !is_over()
@@ -368,7 +384,7 @@ impl Attempt<'_> {
             return Ok(connection);
         }
         let opened =
-            connect::connect(self.core, self.upstream, self.endpoint, self.pool, self.limit);
+            connect::connect(self.core, self.upstream, self.endpoint, self.pool, self.times.limit);
         // Rare and large: in its own memory, it takes no room in every request's.
         Box::pin(opened).await.inspect_err(|_| self.core.metrics.upstream_connect_failures.add(1))
     }
@@ -381,7 +397,7 @@ impl Attempt<'_> {
     ) -> Option<T> {
         let timeout = self.upstream.head_timeout();
         let mut head = pin!(head);
-        let mut limit = bound(timeout, self.limit);
+        let mut limit = bound(timeout, self.times.limit);
         let mut sent_bytes = 0;
         loop {
             if let Ok(head) = timeout_at(limit, &mut head).await {
@@ -397,7 +413,7 @@ impl Attempt<'_> {
                 None => return None,
             };
             let later =
-                self.limit.map_or(last_byte + timeout, |limit| limit.min(last_byte + timeout));
+                self.times.limit.map_or(last_byte + timeout, |limit| limit.min(last_byte + timeout));
             if later <= Instant::now() {
                 return None;
             }

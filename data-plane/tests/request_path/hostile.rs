@@ -7,6 +7,7 @@ use http::Request;
 use tokio::io::AsyncWriteExt;
 use tollgate_testkit::upstream::Upstream;
 
+use crate::support::frames::{PREFACE, frame};
 use crate::support::{Http2, TestNode, eventually, full, plainly, published, request, soon};
 
 fn start() -> (Upstream, TestNode) {
@@ -321,18 +322,6 @@ async fn large_heads_within_the_limits_pass() {
     assert_eq!((answer.status, answer.seen("x-249").len()), (200, 1000));
 }
 
-/// A frame (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 #[tokio::test]
 async fn garbage_in_http_2_ends_its_connection_alone() {
     let (backend, node) = start();
@@ -352,30 +341,6 @@ async fn garbage_in_http_2_ends_its_connection_alone() {
     }
     assert_eq!(other.call(Request::get("http://api.test/"), full("")).await.status, 200);
     assert_eq!(backend.requests(), 1);
-}
-
-#[tokio::test]
-async fn a_flood_of_resets_is_bounded_and_the_node_serves_on() {
-    let (_backend, node) = start();
-    let mut wire = node.wire().await;
-    wire.send([PREFACE, &frame(4, 0, 0, &[])].concat()).await;
-    let mut head = vec![0x82, 0x86, 0x84, 0x41, 8];
-    head.extend(b"api.test");
-    let flood = async {
-        for i in 0..50_000_u32 {
-            let stream = 2 * i + 1;
-            let bytes = [frame(1, 5, stream, &head), frame(3, 0, stream, &[0, 0, 0, 8])].concat();
-            if wire.stream.write_all(&bytes).await.is_err() {
-                return true;
-            }
-        }
-        // Written to its end: the node must have told to stop by then.
-        while wire.more().await {}
-        true
-    };
-    assert!(soon(flood).await);
-    eventually(|| (node.open_connections() == 0).then_some(())).await;
-    assert_eq!(node.get("/").await.status, 200);
 }
 
 #[tokio::test]

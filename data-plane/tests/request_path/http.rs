@@ -169,6 +169,15 @@ async fn a_client_that_waits_to_send_its_body_is_told_to_go_on() {
     wire.send("abc").await;
     let answer = wire.answer().await;
     assert_eq!((answer.json()["body"].as_str(), answer.seen("expect").as_str()), (Some("abc"), ""));
+    // The same over HTTP/2 upstream, and where the body is chunked.
+    let (_backend, node) = start("protocol: http2", "");
+    let mut wire = node.wire().await;
+    wire.send(request("POST /", &["expect: 100-continue", "transfer-encoding: chunked"], "")).await;
+    let (status, ..) = wire.head().await;
+    assert_eq!(status, 100);
+    wire.send("3\r\nabc\r\n0\r\n\r\n").await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.json()["body"].as_str(), answer.seen("expect").as_str()), (Some("abc"), ""));
     // Nor is a body asked for that nobody will read.
     let mut wire = node.wire().await;
     wire.send(request("POST /%00", &["expect: 100-continue", "content-length: 3"], "")).await;
@@ -334,6 +343,31 @@ async fn trailers_pass_over_http_1_where_they_are_announced_and_wanted() {
     assert_eq!(answer.trailers.get("x-checksum").unwrap(), "abc");
     let answer = wire.call("GET /?trailers", &[], "").await;
     assert_eq!((answer.trailers.len(), answer.is_whole), (0, true));
+}
+
+#[tokio::test]
+async fn trailers_pass_between_the_two_versions() {
+    let (_backend, node) = start("", "");
+    let mut client = Http2::to(node.address).await;
+    let mut fields = ::http::HeaderMap::new();
+    fields.insert("x-sum", "7".parse().unwrap());
+    let frames = [Ok(Frame::data("abc".into())), Ok(Frame::trailers(fields))];
+    let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+    let request = Request::post("http://api.test/?trailers")
+        .header("trailer", "x-sum")
+        .header("te", "trailers");
+    let answer = client.call(request, body).await;
+    assert_eq!(answer.json()["trailers"]["x-sum"][0], "7");
+    assert_eq!(answer.trailers["x-checksum"], "abc");
+
+    let (_backend, node) = start("protocol: http2", "");
+    let mut wire = node.wire().await;
+    let fields = ["transfer-encoding: chunked", "trailer: x-sum", "te: trailers", "connection: te"];
+    wire.send(crate::support::request("POST /?trailers", &fields, "")).await;
+    wire.send("3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n").await;
+    let answer = wire.answer().await;
+    assert_eq!(answer.json()["trailers"]["x-sum"][0], "7");
+    assert_eq!(answer.trailers.get("x-checksum").unwrap(), "abc");
 }
 
 #[tokio::test]

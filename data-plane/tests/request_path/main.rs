@@ -12,6 +12,8 @@
 mod bounds;
 mod cache;
 mod endpoints;
+mod floods;
+mod grpc;
 mod hostile;
 mod http;
 mod identity;
@@ -26,6 +28,7 @@ mod reshaping;
 mod streaming;
 mod support;
 mod tls;
+mod uploads;
 mod upstream;
 mod upstream_tls;
 mod websocket;

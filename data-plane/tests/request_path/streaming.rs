@@ -129,6 +129,32 @@ async fn a_piece_is_passed_on_when_it_comes() {
 }
 
 #[tokio::test]
+async fn events_come_one_by_one() {
+    let backend = Upstream::start("a").unwrap();
+    let target = "/?size=30&piece=10&pause_ms=400&chunked&set=content-type:text/event-stream";
+    for protocol in ["http1", "http2"] {
+        let node =
+            TestNode::with(&published(backend.address(), &format!("protocol: {protocol}"), ""));
+        let before = backend.sent_bytes();
+        let mut wire = node.wire().await;
+        wire.send(request(&format!("GET {target}"), &["accept: text/event-stream"], "")).await;
+        let (_, _, headers) = wire.head().await;
+        assert_eq!(headers["content-type"], "text/event-stream");
+        while wire.read_bytes() == 0 {
+            assert!(wire.more().await);
+        }
+        assert!(backend.sent_bytes() - before < 30, "{protocol}: the first before the last");
+        let mut client = Http2::to(node.address).await;
+        let before = backend.sent_bytes();
+        let request = Request::get(format!("http://api.test{target}")).body(full("")).unwrap();
+        let mut answer = client.send(request).await.unwrap();
+        let first = soon(answer.body_mut().frame()).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap().len(), 10);
+        assert!(backend.sent_bytes() - before < 30, "{protocol}: the first before the last");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_upload_gets_its_refusal_whole_although_it_is_not_read() {
     let backend = Upstream::start("a").unwrap();
     let node = TestNode::with(&published(backend.address(), "", "policies: [{api_key: {}}]"));

@@ -160,6 +160,8 @@ pub struct ListenAddress(pub SocketAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub ipnet::IpNet);
 
+const BODY_RATE: Size = Size::from_bytes(512);
+
 /// Bounds on what clients send; what is over them is refused with a code of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields)]
@@ -181,6 +183,16 @@ pub struct Limits {
     #[deserr(default = Span::from_secs(10))]
     #[schemars(with = "Option<Span>")]
     pub head_time: Span,
+    /// How long a client may be waited for while its request's body comes, and a second more for every
+    /// `body_rate` that has come. Until an answer has begun; not for gRPC, whose calls have deadlines. Default 10s.
+    #[deserr(default = Span::from_secs(10))]
+    #[schemars(with = "Option<Span>")]
+    pub body_time: Span,
+    /// The fewest bytes a second of a request's body. `0B`: no bound but the upstream's `timeouts.idle`. Default
+    /// 512B: half of what a mobile network of the slowest kind (GPRS) carries.
+    #[deserr(default = BODY_RATE)]
+    #[schemars(with = "Option<Size>")]
+    pub body_rate: Size,
     /// How long a connection may wait between requests. Default 75s.
     #[deserr(default = Span::from_secs(75))]
     #[schemars(with = "Option<Span>")]
@@ -202,6 +214,8 @@ impl Default for Limits {
             headers: 100,
             target: Size::from_kib(16),
             head_time: Span::from_secs(10),
+            body_time: Span::from_secs(10),
+            body_rate: BODY_RATE,
             idle_time: Span::from_secs(75),
             connections: 50_000,
             streams: 128,

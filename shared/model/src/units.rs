@@ -68,6 +68,12 @@ impl Size {
         Self(1024 * u64_from(kib))
     }
 
+    /// A size in bytes, for defaults in code. At most 1 TiB is taken of it.
+    #[must_use]
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(if bytes < Self::MAX_BYTES { bytes } else { Self::MAX_BYTES })
+    }
+
     /// The number of bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
