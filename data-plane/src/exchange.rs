@@ -128,10 +128,10 @@ impl Call<'_> {
                 self.answer(sent, record)
             }
             Flow::Answer(response) => {
-                if let Some(lead) = cx.cache.refresh.take() {
+                if let Some(cache) = cx.cache.take_refresh() {
                     let (arrival, record) = (self.arrival.clone(), record.for_refresh());
                     let (identity, claims) = (cx.identity.clone(), cx.claims.clone());
-                    refresh::start(Refresh { arrival, request, record, lead, identity, claims });
+                    refresh::start(Refresh { arrival, request, record, cache, identity, claims });
                 }
                 (response.map(Inner::Body), None)
             }

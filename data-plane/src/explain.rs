@@ -140,6 +140,7 @@ impl Rehearsed<'_> {
     ) -> Vec<Step> {
         let (remembered, password_memory) = (Remembered::new(rand::random()), RefCell::default());
         let world = RequestPorts {
+            core: None,
             plan: self.plan,
             counters: &*shared.counters,
             key_sets: &shared.key_sets,
@@ -175,7 +176,7 @@ impl Rehearsed<'_> {
                 Did::Answered(status) => {
                     return json!({ "as": "answered", "by": step.policy, "status": status.as_u16() });
                 }
-                Did::Passed(_) | Did::NotReached => {}
+                Did::Passed(_) | Did::NotAsked | Did::NotReached => {}
             }
         }
         let Target::Upstream(slot) = self.entry.target else {
@@ -233,7 +234,7 @@ fn row(plan: &Plan, considered: &Considered<'_, Slot>) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// `{policy, of, does: "passes" | "refuses" | "answers" | "is not reached", …}`.
+/// `{policy, of, does, …}`, where `does` is `passes`, `refuses`, `answers` or says why nothing is known.
 fn step(step: &Step) -> Value {
     let of = match step.owner {
         Owner::Route => "route",
@@ -245,6 +246,7 @@ fn step(step: &Step) -> Value {
     let mut does = |word: &str| told.insert("does".to_owned(), word.into());
     match &step.did {
         Did::NotReached => drop(does("is not reached")),
+        Did::NotAsked => drop(does("asks a service, which was not asked")),
         Did::Answered(status) => {
             does("answers");
             told.insert("status".to_owned(), status.as_u16().into());

@@ -92,6 +92,8 @@ pub struct CoreMetrics {
     pub upstream_breaker_openings: Counter,
     /// Calls refused meanwhile.
     pub upstream_breaker_refusals: Counter,
+    /// Calls of policies' own without a usable answer.
+    pub policy_call_failures: Counter,
     /// What caches did, in the order of [`CacheOutcome::ALL`].
     pub cache_outcomes: [Counter; CacheOutcome::ALL.len()],
     /// Exchanges that ended.
@@ -268,7 +270,7 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
 }
 
 /// What each core counts in one number.
-fn plain_metrics() -> [PlainMetric; 16] {
+fn plain_metrics() -> [PlainMetric; 17] {
     [
         ("tollgate_connections_accepted_total", "Connections taken.", |core| {
             &core.connections_accepted
@@ -322,6 +324,11 @@ fn plain_metrics() -> [PlainMetric; 16] {
         ("tollgate_upstream_breaker_refusals_total", "Calls refused by breakers.", |core| {
             &core.upstream_breaker_refusals
         }),
+        (
+            "tollgate_policy_call_failures_total",
+            "Calls of policies to services of theirs that had no usable answer.",
+            |core| &core.policy_call_failures,
+        ),
     ]
 }
 

@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use tollgate_policy::chain::Carries;
 use tollgate_policy::policy::{Caller, Cx, Flow};
-use tollgate_policy::stored::{Caching, Lead};
+use tollgate_policy::stored::Caching;
 use tollgate_policy::{Body, Claims, End};
 
 use crate::arrival::Arrival;
@@ -33,8 +33,8 @@ pub struct Refresh {
     pub request: Box<Request<Body>>,
     /// Of its own.
     pub record: Record,
-    /// Held until it is done, so that there is one at a time.
-    pub lead: Lead,
+    /// What the cache is to know; holds the lead until it is done, so that there is one at a time.
+    pub cache: Caching,
     /// Who called.
     pub identity: Option<Arc<Caller>>,
     /// What is proven of them.
@@ -71,7 +71,7 @@ pub fn start(refresh: Refresh) {
 /// The cache's policy and those behind it, the upstream, and the same back. What comes before the cache
 /// was done for the client's request: nobody is counted twice.
 async fn run(refresh: Refresh) {
-    let Refresh { arrival, mut request, mut record, lead, identity, claims } = refresh;
+    let Refresh { arrival, mut request, mut record, cache, identity, claims } = refresh;
     let core = Rc::clone(record.core());
     let (plan, peer) = (record.plan.clone(), Rc::clone(record.peer()));
     let Some(entry) = plan.entry(arrival.slot) else { return };
@@ -88,7 +88,7 @@ async fn run(refresh: Refresh) {
         claims,
         certificate: peer.certificate(),
         onward: forward::onward(entry, &arrival),
-        cache: Caching { refresh: Some(lead), ..Caching::default() },
+        cache,
         ports: &ports,
     };
     let mut carries = Carries::default();

@@ -69,17 +69,31 @@ impl<'a> Builder<'a> {
         Some(BuiltApi { hosts, base_path: api.base_path.clone(), entries })
     }
 
-    /// Policies never run without what they name: an API whose policy set or secret this node had
-    /// to refuse is closed, not open.
+    /// Policies never run without what they name: an API whose policy set, secret or upstream this
+    /// node had to refuse is closed, not open.
     fn has_what_policies_need(&self, checked: &Checked) -> bool {
         let tenant = self.resources.get(&ResourceId::of_tenant(&checked.id.tenant));
         let gateway = self.resources.get(&ResourceId::of_gateway(self.gateway));
         [Some(checked), tenant.map(|tenant| &**tenant), gateway.map(|gateway| &**gateway)]
             .into_iter()
             .flatten()
-            .flat_map(|checked| &checked.references)
-            .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
-            .all(|reference| self.resources.get(&reference.to).is_some())
+            .all(|holder| self.has_needs_of(holder))
+    }
+
+    /// Whether all is there that the policies of one resource name, its sets' policies among them.
+    fn has_needs_of(&self, holder: &Checked) -> bool {
+        // Of an application its name alone is needed.
+        let is_needed = |kind| matches!(kind, Kind::PolicySet | Kind::Secret | Kind::Upstream);
+        holder
+            .references
+            .iter()
+            .filter(|reference| reference.is_of_policies && is_needed(reference.to.kind))
+            .all(|reference| match self.resources.get(&reference.to) {
+                None => false,
+                // Sets do not hold sets, so this ends.
+                Some(set) if set.id.kind == Kind::PolicySet => self.has_needs_of(set),
+                Some(_) => true,
+            })
     }
 
     fn target(
@@ -123,18 +137,9 @@ impl<'a> Builder<'a> {
             credential: id.name.clone(),
             groups: spec.groups.as_slice().into(),
             expires_at_unix_micros: None,
-            is_disabled: spec.disabled || self.lacks_needs(application),
+            is_disabled: spec.disabled || !self.has_needs_of(application),
             chain: (!policies.is_empty()).then(|| Arc::new(Chain::assemble([policies.as_slice()]))),
         })
-    }
-
-    /// Whether a set or secret that an application's policies name is refused: closed, not open.
-    fn lacks_needs(&self, application: &Checked) -> bool {
-        application
-            .references
-            .iter()
-            .filter(|reference| matches!(reference.to.kind, Kind::PolicySet | Kind::Secret))
-            .any(|reference| self.resources.get(&reference.to).is_none())
     }
 
     /// A list with its sets written out.

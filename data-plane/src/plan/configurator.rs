@@ -52,7 +52,6 @@ pub struct Configurator {
     refused: HashMap<v1::ResourceId, Refused>,
     pub(super) resources: Resources,
     placed: HashMap<ResourceId, Placed>,
-    pub(super) upstream_slots: HashMap<ResourceId, Slot>,
     free_entries: Vec<Slot>,
     vacant: Arc<RouteEntry>,
     pub(super) free_upstreams: Vec<Slot>,
@@ -109,7 +108,6 @@ impl Configurator {
             refused: HashMap::new(),
             resources: Resources::default(),
             placed: HashMap::new(),
-            upstream_slots: HashMap::new(),
             free_entries: Vec::new(),
             vacant: Arc::new(RouteEntry::vacant()),
             free_upstreams: Vec::new(),
@@ -284,7 +282,7 @@ impl Configurator {
             Kind::Tenant => {
                 // It owns the hosts of its certificates.
                 dirty.are_listeners = true;
-                self.mark_referrers(id, dirty);
+                self.mark_of_tenant(id, dirty);
             }
             Kind::PolicySet => self.mark_referrers(id, dirty),
             Kind::Gateway => {
@@ -315,13 +313,22 @@ impl Configurator {
                     dirty.applications.insert(referrer.clone());
                     self.mark_referrers(referrer, dirty);
                 }
-                Kind::Tenant | Kind::PolicySet => self.mark_referrers(referrer, dirty),
+                Kind::Tenant => self.mark_of_tenant(referrer, dirty),
+                Kind::PolicySet => self.mark_referrers(referrer, dirty),
                 // It shows the certificate; of its tenant it needs the name alone.
                 Kind::Upstream if id.kind == Kind::Certificate => {
                     dirty.upstreams.insert(referrer.clone());
                 }
                 Kind::Certificate | Kind::Secret | Kind::Upstream => {}
             }
+        }
+    }
+
+    fn mark_of_tenant(&self, id: &ResourceId, dirty: &mut Dirty) {
+        self.mark_referrers(id, dirty);
+        // It is there without being written, so what it owns does not refer to it.
+        if id.name == Name::default_name() {
+            dirty.apis.extend(self.placed.keys().filter(|api| api.tenant == id.name).cloned());
         }
     }
 
@@ -446,7 +453,7 @@ impl Configurator {
     ) -> Option<(BuiltApi, Option<Arc<Checked>>)> {
         if let Some(checked) = self.resources.get(id) {
             let Spec::Api(api) = &checked.spec else { return None };
-            let upstream_slot = |id: &ResourceId| self.upstream_slots.get(id).copied();
+            let upstream_slot = |id: &ResourceId| self.plan.upstream_slots.get(id).copied();
             let builder = Builder {
                 resources: &self.resources,
                 gateway: &self.gateway,

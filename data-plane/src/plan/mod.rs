@@ -51,6 +51,8 @@ pub struct Plan {
     pub routes: RouteTable<Slot>,
     entries: VectorSync<Arc<RouteEntry>>,
     upstreams: VectorSync<Arc<UpstreamPlan>>,
+    /// Where upstreams stand, for those who know them by name.
+    upstream_slots: HashTrieMapSync<ResourceId, Slot>,
     /// By their numbers, those whose endpoints the node asks by itself.
     pub checked_upstreams: HashTrieMapSync<u32, Arc<UpstreamPlan>>,
     /// Grows with each change of them.
@@ -119,6 +121,7 @@ impl Plan {
             routes: RouteTable::default(),
             entries: VectorSync::new_sync(),
             upstreams: VectorSync::new_sync(),
+            upstream_slots: HashTrieMapSync::new_sync(),
             checked_upstreams: HashTrieMapSync::new_sync(),
             checks_version: 0,
             callers: Callers::default(),
@@ -145,6 +148,13 @@ impl Plan {
     #[must_use]
     pub fn upstream(&self, slot: Slot) -> Option<&Arc<UpstreamPlan>> {
         self.upstreams.get(index(slot))
+    }
+
+    /// A tenant's upstream by its name.
+    #[must_use]
+    pub fn upstream_named(&self, tenant: &Name, name: &Name) -> Option<&Arc<UpstreamPlan>> {
+        let id = ResourceId::new(tollgate_model::Kind::Upstream, tenant.clone(), name.clone());
+        self.upstream(*self.upstream_slots.get(&id)?)
     }
 
     fn check_upstream(&mut self, number: u32, upstream: &Arc<UpstreamPlan>) {

@@ -171,14 +171,15 @@ impl UpstreamPlan {
 impl Configurator {
     pub(super) fn place_upstream(&mut self, id: &ResourceId) {
         let Some(checked) = self.resources.get(id).cloned() else {
-            if let Some(slot) = self.upstream_slots.remove(id) {
+            if let Some(slot) = self.plan.upstream_slots.get(id).copied() {
+                self.plan.upstream_slots.remove_mut(id);
                 self.free_upstreams.push(slot);
                 self.plan.check_no_longer(slot);
             }
             return;
         };
         let Spec::Upstream(spec) = &checked.spec else { return };
-        let known = self.upstream_slots.get(id).copied();
+        let known = self.plan.upstream_slots.get(id).copied();
         let number = known
             .and_then(|slot| self.plan.upstream(slot).map(|upstream| upstream.number))
             .unwrap_or_else(|| self.take_number());
@@ -206,12 +207,12 @@ impl Configurator {
         match slot {
             Some(slot) => {
                 self.plan.upstreams.set_mut(index(slot), plan);
-                self.upstream_slots.insert(id.clone(), slot);
+                self.plan.upstream_slots.insert_mut(id.clone(), slot);
             }
             None => {
                 let slot = u32::try_from(self.plan.upstreams.len()).unwrap_or(u32::MAX);
                 self.plan.upstreams.push_back_mut(plan);
-                self.upstream_slots.insert(id.clone(), slot);
+                self.plan.upstream_slots.insert_mut(id.clone(), slot);
             }
         }
     }

@@ -10,6 +10,8 @@ pub mod counters;
 pub mod cache;
 // Key sets behind URLs: fetched, held, renewed.
 pub mod key_sets;
+// Calls of policies' own, to upstreams.
+mod http_call;
 // Passwords checked on a thread of their own, and remembered.
 pub mod passwords;
 

@@ -1,14 +1,18 @@
 //! The world as one request sees it.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_model::Name;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
 use tollgate_policy::jose::Remembered;
 use tollgate_policy::policy::Caller;
-use tollgate_policy::ports::{Cache, Concurrency, Counters, KeySets, Login, Ports, Proving};
+use tollgate_policy::ports::{
+    Cache, Concurrency, Counters, HttpCall, KeySets, Login, Ports, Proving,
+};
 
 use super::passwords::{Memory, Passwords};
 use crate::core::Core;
@@ -17,6 +21,8 @@ use crate::ports::concurrency::NodeConcurrency;
 
 /// One plan, what the node has, and what the thread remembers.
 pub struct RequestPorts<'a> {
+    /// The thread that carries the request; none for one that is only asked about, for which nobody is called.
+    pub core: Option<&'a Core>,
     /// The configuration that the request is served by.
     pub plan: &'a Plan,
     /// Counters of limits.
@@ -41,6 +47,7 @@ impl<'a> RequestPorts<'a> {
     pub fn of(core: &'a Core, plan: &'a Plan) -> Self {
         let shared = &core.shared;
         Self {
+            core: Some(core),
             plan,
             counters: &*shared.counters,
             key_sets: &shared.key_sets,
@@ -88,6 +95,14 @@ impl Ports for RequestPorts<'_> {
 
     fn remembered(&self) -> &Remembered {
         self.remembered
+    }
+
+    fn calls(&self) -> &dyn HttpCall {
+        self
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(tokio::time::sleep(time))
     }
 
     fn cache(&self) -> Option<&Arc<dyn Cache>> {

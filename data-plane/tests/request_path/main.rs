@@ -12,6 +12,7 @@
 mod bounds;
 mod cache;
 mod endpoints;
+mod external_auth;
 mod floods;
 mod grpc;
 mod hostile;

@@ -256,6 +256,26 @@ proptest! {
 }
 
 #[tokio::test]
+async fn policies_of_the_tenant_default_and_of_its_sets_are_followed() {
+    let backend = Upstream::start("a").unwrap();
+    let mut node = TestNode::with(&plainly(backend.address()));
+    let sets = |value: u8| format!("[{{headers: {{response: {{set: {{x-v: '{value}'}}}}}}}}]");
+    for value in 1..3 {
+        let tenant = format!("kind: Tenant\nname: default\nspec: {{policies: {}}}", sets(value));
+        assert_eq!(node.apply(&tenant), []);
+        assert_eq!(node.get("/").await.field("x-v"), value.to_string());
+    }
+    let named = "kind: Tenant\nname: default\nspec: {policies: [{policy_set: base}]}\n---\n";
+    for value in 3..5 {
+        let set = format!("kind: PolicySet\nname: base\nspec: {{policies: {}}}", sets(value));
+        assert_eq!(node.apply(&if value == 3 { format!("{named}{set}") } else { set }), []);
+        assert_eq!(node.get("/").await.field("x-v"), value.to_string());
+    }
+    node.remove(&[("Tenant", "default")]);
+    assert_eq!(node.get("/").await.field("x-v"), "");
+}
+
+#[tokio::test]
 async fn listeners_come_and_go_with_the_gateway_resource() {
     let backend = Upstream::start("a").unwrap();
     let mut node = TestNode::with(&plainly(backend.address()));

@@ -169,6 +169,8 @@ impl Chain {
             let Some((owner, _, policy)) = next else { return steps };
             let did = if is_over {
                 Did::NotReached
+            } else if policy.asks_a_service() {
+                Did::NotAsked
             } else {
                 let before = Before::of(cx, request);
                 match policy.on_request(cx, request).await {
@@ -177,7 +179,7 @@ impl Chain {
                     Flow::Answer(response) => Did::Answered(response.status()),
                 }
             };
-            is_over = !matches!(did, Did::Passed(_));
+            is_over = !matches!(did, Did::Passed(_) | Did::NotAsked);
             steps.push(Step { policy: policy.name(), owner, did });
             walk.pass(owner);
         }

@@ -9,6 +9,7 @@ use tollgate_model::api::Api;
 use tollgate_model::attachment::Attachment;
 use tollgate_model::parse;
 use tollgate_model::path::PathMatch;
+use tollgate_model::upstream::Protocol;
 use tollgate_model::{Document, Issue, Issues, Kind, Name, ResourceId, Spec};
 
 use crate::chain::runs_after_authentication;
@@ -58,6 +59,20 @@ pub struct Reference {
     pub at: String,
     /// What is named.
     pub to: ResourceId,
+    /// Whether a list of policies names it: a policy of it, or the list itself where it is a set.
+    pub is_of_policies: bool,
+    /// What it must speak, where it is an upstream; none: anything.
+    pub protocol: Option<Protocol>,
+}
+
+impl Reference {
+    fn new(at: impl Into<String>, to: ResourceId) -> Self {
+        Self { at: at.into(), to, is_of_policies: false, protocol: None }
+    }
+
+    fn of_policies(at: &str, to: ResourceId) -> Self {
+        Self { is_of_policies: true, ..Self::new(at, to) }
+    }
 }
 
 /// Parses and compiles one resource.
@@ -92,7 +107,7 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn refer(&mut self, at: impl Into<String>, kind: Kind, name: &Name) {
         let to = ResourceId::new(kind, self.id.tenant.clone(), name.clone());
-        self.references.push(Reference { at: at.into(), to });
+        self.references.push(Reference::new(at, to));
     }
 
     /// What a specification names by itself. `default` tenant and gateway are there without being written.
@@ -100,13 +115,13 @@ impl Compiler<'_> {
         let default_name = Name::default_name();
         if self.id.tenant != default_name {
             let to = ResourceId::of_tenant(&self.id.tenant);
-            self.references.push(Reference { at: "/tenant".to_owned(), to });
+            self.references.push(Reference::new("/tenant", to));
         }
         match spec {
             Spec::Api(api) => {
                 if api.gateway != default_name {
                     let to = ResourceId::of_gateway(&api.gateway);
-                    self.references.push(Reference { at: "/spec/gateway".to_owned(), to });
+                    self.references.push(Reference::new("/spec/gateway", to));
                 }
                 if let Some(upstream) = &api.upstream {
                     self.refer("/spec/upstream", Kind::Upstream, upstream);
@@ -242,7 +257,7 @@ impl Compiler<'_> {
         // A tenant's own resource lives in `default`, its sets in the tenant.
         let tenant = if self.id.kind == Kind::Tenant { &self.id.name } else { &self.id.tenant };
         let to = ResourceId::new(Kind::PolicySet, tenant.clone(), name.clone());
-        self.references.push(Reference { at, to: to.clone() });
+        self.references.push(Reference::of_policies(&at, to.clone()));
         Some(Item::Set(to))
     }
 
@@ -265,7 +280,8 @@ impl Compiler<'_> {
         }
         let tenant = if self.id.kind == Kind::Tenant { &self.id.name } else { &self.id.tenant };
         for to in policy.references(tenant) {
-            self.references.push(Reference { at: place.clone(), to });
+            let protocol = policy.upstream_protocol().filter(|_| to.kind == Kind::Upstream);
+            self.references.push(Reference { protocol, ..Reference::of_policies(&place, to) });
         }
         Some(Item::Policy(Arc::new(policy)))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use deserr::Deserr;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use schemars::JsonSchema;
+use tollgate_model::upstream::Protocol;
 use tollgate_model::{Issues, Name, ResourceId};
 
 use crate::body::Body;
@@ -82,6 +83,8 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// Whether it answers the preflights of CORS. They belong to the route that takes the method that they
     /// ask for, where that has such a policy.
     const ANSWERS_PREFLIGHTS: bool = false;
+    /// Whether a service elsewhere decides. It is not asked where nothing is to come of a request.
+    const ASKS_A_SERVICE: bool = false;
 
     /// Turns a configuration into a policy that cannot fail on account of its configuration.
     ///
@@ -98,6 +101,11 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// Resources of the same tenant that must be there for it to run.
     fn references(&self, _tenant: &Name) -> Vec<ResourceId> {
         Vec::new()
+    }
+
+    /// What the upstreams among those resources must speak; none: anything.
+    fn upstream_protocol(&self) -> Option<Protocol> {
+        None
     }
 
     /// Keys that are elsewhere and that it needs; they are fetched before the first request comes.

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
 use tollgate_model::Name;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
 
 use crate::jose::{Generation, KeySet, KeySource, Remembered};
 use crate::limit::Definition;
-use crate::policy::Caller;
+use crate::policy::{Caller, Client};
 use crate::stored::{Digest, Key, Lead, Stored, Variants};
 
 /// Everything that a policy may reach.
@@ -46,6 +48,12 @@ pub trait Ports {
 
     /// Tokens that this request thread has verified.
     fn remembered(&self) -> &Remembered;
+
+    /// Calls of policies' own.
+    fn calls(&self) -> &dyn HttpCall;
+
+    /// Ends after a while: a bound on what a policy itself waits for.
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>>;
 
     /// Responses that are kept; none where the node keeps none.
     fn cache(&self) -> Option<&Arc<dyn Cache>> {
@@ -100,6 +108,49 @@ pub enum Proof {
     /// It was not worked out: too many others wait.
     Unavailable,
 }
+
+/// Calls to upstreams that are not the client's: over the connections that the request's thread has
+/// anyway, with the balancing, the health, the TLS and the bounds of the upstream.
+pub trait HttpCall {
+    /// Sends a request; there is no answer where there is no such upstream, where none of its servers
+    /// can be reached, and where none answers in time.
+    fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a>;
+
+    /// Counts a call that had no answer, or one that was of no use.
+    fn count_failure(&self);
+}
+
+/// A request of a policy's own.
+pub struct Call<'a> {
+    /// Whose upstream it goes to: the tenant of the API that is called.
+    pub tenant: &'a Name,
+    /// The upstream's name.
+    pub upstream: &'a Name,
+    /// Whose request it is about, for upstreams that choose a server by that.
+    pub client: &'a Client,
+    /// In origin form. Its `host` is told to upstreams that keep the client's; others have their own.
+    pub request: Request<Bytes>,
+    /// From now to the last byte of the answer, beside the upstream's own bounds.
+    pub timeout: Duration,
+    /// The largest body that is read of the answer.
+    pub most_bytes: usize,
+}
+
+/// What a policy's own request was answered with.
+#[derive(Clone, Debug, Default)]
+pub struct CallAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, without those of one hop.
+    pub headers: HeaderMap,
+    /// Its whole body; none where that is too large, breaks off or takes too long.
+    pub body: Option<Bytes>,
+    /// The fields behind its body.
+    pub trailers: HeaderMap,
+}
+
+/// An answer, in the caller's own time.
+pub type Calling<'a> = Pin<Box<dyn Future<Output = Option<CallAnswer>> + 'a>>;
 
 /// Responses that are kept, by all request threads of a node.
 pub trait Cache: Send + Sync {

@@ -1,6 +1,7 @@
 //! What the policies of a route would do to a request, found out by running them in a world in which nothing
 //! comes of it: see [`crate::chain::Chain::rehearse`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::chain::Owner;
 use crate::jose::Remembered;
 use crate::policy::{Caller, Cx, Refusal};
 use crate::ports::{
-    Cache, Concurrency, Counters, Decision, Enter, Entered, Gate, KeySets, Login, Permit, Ports,
-    Proving, Take, Taken, Turn,
+    Cache, Call, Calling, Concurrency, Counters, Decision, Enter, Entered, Gate, HttpCall, KeySets,
+    Login, Permit, Ports, Proving, Take, Taken, Turn,
 };
 use crate::stored::{Digest, Key, Outcome, Stored, Variants};
 
@@ -39,6 +40,8 @@ pub enum Did {
     Refused(Box<Refusal>),
     /// Answers it with this status.
     Answered(StatusCode),
+    /// What a service says, which is not asked for a rehearsal.
+    NotAsked,
     /// Nothing: one before it has turned the request away or answered it.
     NotReached,
 }
@@ -153,9 +156,25 @@ impl Ports for Rehearsal<'_> {
         self.world.remembered()
     }
 
+    fn calls(&self) -> &dyn HttpCall {
+        self
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+        self.world.sleep(time)
+    }
+
     fn cache(&self) -> Option<&Arc<dyn Cache>> {
         self.cache.as_ref()
     }
+}
+
+impl HttpCall for Rehearsal<'_> {
+    fn call<'a>(&'a self, _call: Call<'a>) -> Calling<'a> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn count_failure(&self) {}
 }
 
 impl Counters for Rehearsal<'_> {

@@ -15,10 +15,11 @@ use tollgate_model::gateway::Gateway;
 use tollgate_model::host::HostPattern;
 use tollgate_model::password::Username;
 use tollgate_model::path::BasePath;
+use tollgate_model::upstream::Protocol;
 use tollgate_model::{FromText, Issues, Kind, Name, ResourceId, Spec};
 
 use crate::chain::runs_after_authentication;
-use crate::check::{Checked, Item};
+use crate::check::{Checked, Item, Reference};
 use crate::resources::{Hosts, Index, Resources, add, discard};
 
 /// Resources that were each checked by themselves, to be checked together.
@@ -214,11 +215,11 @@ impl Set {
                 // certificate's names about who can show it.
                 Kind::Tenant => referrer.kind == Kind::Api,
                 Kind::PolicySet => referrer.kind == Kind::Application,
+                Kind::Upstream => self.asks_for_protocol(referrer, id),
                 // Where it is gone, that is told of it.
                 Kind::Certificate => referrer.kind == Kind::Gateway && self.get(id).is_some(),
                 Kind::Gateway
                 | Kind::Secret
-                | Kind::Upstream
                 | Kind::Api
                 | Kind::Application
                 | Kind::Credential => false,
@@ -241,10 +242,7 @@ impl Set {
 
     fn check_present(&self, checked: &Checked, issues: &mut Issues) {
         for reference in &checked.references {
-            if self.get(&reference.to).is_none() {
-                let problem = format!("there is no {}; write it, or name another", reference.to);
-                issues.add(reference.at.as_str(), "unknown_reference", problem);
-            }
+            self.check_reference(reference, issues);
         }
         match &checked.spec {
             Spec::Api(api) => {
@@ -276,6 +274,33 @@ impl Set {
                 );
             }
         }
+    }
+
+    fn check_reference(&self, reference: &Reference, issues: &mut Issues) {
+        let (at, to) = (reference.at.as_str(), &reference.to);
+        let Some(named) = self.get(to) else {
+            let problem = format!("there is no {to}; write it, or name another");
+            return issues.add(at, "unknown_reference", problem);
+        };
+        if let Spec::Upstream(upstream) = &named.spec
+            && let Some(protocol) = reference.protocol
+            && upstream.protocol != protocol
+        {
+            let given = match protocol {
+                Protocol::Http1 => "http1",
+                Protocol::Http2 => "http2",
+            };
+            let problem = format!("{to} must have `protocol: {given}` to be used here");
+            issues.add(at, "wrong_protocol", problem);
+        }
+    }
+
+    /// Whether a resource cares about what an upstream speaks.
+    fn asks_for_protocol(&self, referrer: &ResourceId, upstream: &ResourceId) -> bool {
+        self.get(referrer).is_some_and(|checked| {
+            let mut references = checked.references.iter();
+            references.any(|reference| reference.to == *upstream && reference.protocol.is_some())
+        })
     }
 
     /// Whether a key, or a username within its tenant, is one credential's alone.

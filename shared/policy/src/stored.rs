@@ -237,6 +237,17 @@ pub struct Caching {
     pub is_sent_wanted: bool,
     /// Those fields, after all policies.
     pub sent: Option<HeaderMap>,
+    /// Whether a policy let the request through for something that it found out of its sender and told
+    /// nobody: then only what is for all may be shared (RFC 9111 §3.5).
+    pub is_personal: bool,
+}
+
+impl Caching {
+    /// What the second request begins with, where a stale answer makes one necessary.
+    pub fn take_refresh(&mut self) -> Option<Self> {
+        let lead = self.refresh.take()?;
+        Some(Self { refresh: Some(lead), is_personal: self.is_personal, ..Self::default() })
+    }
 }
 
 /// What a cache did for a request.

@@ -394,6 +394,46 @@ fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
 }
 
 #[test]
+fn an_upstream_speaks_what_the_policies_that_call_it_need() {
+    let auth = |protocol: &str| {
+        format!(
+            "{{kind: Upstream, name: auth, spec: {{protocol: {protocol}, endpoints: [{{url: 'http://127.0.0.1:1'}}]}}}}"
+        )
+    };
+    let guarded = |service: &str| {
+        let policy = format!("[{{external_auth: {{upstream: auth, {service}: {{}}}}}}]");
+        format!(
+            "{}\n---\n{{kind: PolicySet, name: s, spec: {{policies: {policy}}}}}\n---\n{}",
+            api("default", "a", &format!("base_path: /, policies: {policy}")),
+            api("default", "b", "base_path: /b"),
+        )
+    };
+    let wrong = [
+        "Api default/a /spec/policies/0/external_auth wrong_protocol",
+        "PolicySet default/s /spec/policies/0/external_auth wrong_protocol",
+    ];
+    let sorted = |mut faults: Vec<String>| {
+        faults.sort();
+        faults
+    };
+    let mut set = set(&format!("{UPSTREAM}\n---\n{}", auth("http2")));
+    assert_eq!(write(&mut set, &guarded("grpc")), [""; 0]);
+    // Also where the upstream alone changes.
+    assert_eq!(sorted(write(&mut set, &auth("http1"))), wrong);
+    assert_eq!(sorted(write(&mut set, &guarded("grpc"))), wrong);
+    assert_eq!(write(&mut set, &guarded("http")), [""; 0]);
+    assert_eq!(write(&mut set, &auth("http2")), [""; 0]);
+    assert_eq!(
+        delete(&mut set, Kind::Upstream, "default", "auth"),
+        ["Upstream default/auth  in_use"]
+    );
+    assert_eq!(
+        sorted(write(&mut set, &guarded("http"))),
+        wrong.map(|fault| fault.replace("wrong_protocol", "unknown_reference"))
+    );
+}
+
+#[test]
 fn listeners_of_a_gateway_have_addresses_of_their_own() {
     let mut set = Set::default();
     let text = "{kind: Gateway, name: g, spec: {listeners: [{name: a, address: '0.0.0.0:81'}, {name: b, address: '0.0.0.0:81'}]}}";

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Request, Response};
 use serde_json::Value;
 use tollgate_model::issue::nearest;
+use tollgate_model::upstream::Protocol;
 use tollgate_model::{Issue, Issues, Name, ResourceId};
 
 use crate::body::Body;
@@ -89,6 +90,12 @@ macro_rules! policies {
                 match self { $(Self::$policy(_) => <$module::$policy as Policy>::ANSWERS_PREFLIGHTS,)+ }
             }
 
+            /// See [`Policy::ASKS_A_SERVICE`].
+            #[must_use]
+            pub fn asks_a_service(&self) -> bool {
+                match self { $(Self::$policy(_) => <$module::$policy as Policy>::ASKS_A_SERVICE,)+ }
+            }
+
             /// See [`Policy::own_name`].
             #[must_use]
             pub fn own_name(&self) -> Option<&str> {
@@ -99,6 +106,12 @@ macro_rules! policies {
             #[must_use]
             pub fn references(&self, tenant: &Name) -> Vec<ResourceId> {
                 match self { $(Self::$policy(policy) => policy.references(tenant),)+ }
+            }
+
+            /// See [`Policy::upstream_protocol`].
+            #[must_use]
+            pub fn upstream_protocol(&self) -> Option<Protocol> {
+                match self { $(Self::$policy(policy) => policy.upstream_protocol(),)+ }
             }
 
             /// See [`Policy::key_source`].
@@ -153,6 +166,7 @@ policies! {
     mtls_identity::MtlsIdentity,
     any_of::AnyOf,
     acl::Acl,
+    external_auth::ExternalAuth,
     rate_limit::RateLimit,
     quota::Quota,
     concurrency::Concurrency,

@@ -1,10 +1,13 @@
 //! The world as tests have it: callers, secrets and counters that are written down beforehand.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
@@ -15,8 +18,8 @@ use tollgate_policy::limit::Usage;
 use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, ClientCertificate, Parameters, RouteFacts};
 use tollgate_policy::ports::{
-    Cache, Concurrency, Counters, Decision, Enter, Entered, FoundKeys, Gate, KeySets, Login,
-    Permit, Ports, Proof, Proving, Take, Taken,
+    Cache, Call, CallAnswer, Calling, Concurrency, Counters, Decision, Enter, Entered, FoundKeys,
+    Gate, HttpCall, KeySets, Login, Permit, Ports, Proof, Proving, Take, Taken,
 };
 use tollgate_policy::stored::Caching;
 use tollgate_policy::{Body, Claims, Cx, Flow, Onward, Refusal, Scope};
@@ -70,6 +73,7 @@ pub(crate) struct World {
     pub(crate) passwords: PasswordsDouble,
     pub(crate) cache: Option<Arc<dyn Cache>>,
     pub(crate) gates: GatesDouble,
+    pub(crate) calls: CallsDouble,
 }
 
 impl Default for World {
@@ -97,6 +101,7 @@ impl Default for World {
             passwords: PasswordsDouble::default(),
             cache: None,
             gates: GatesDouble::default(),
+            calls: CallsDouble::default(),
         }
     }
 }
@@ -285,6 +290,14 @@ impl Ports for World {
         self.cache.as_ref()
     }
 
+    fn calls(&self) -> &dyn HttpCall {
+        &self.calls
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(tokio::time::sleep(time))
+    }
+
     fn key_sets(&self) -> &dyn KeySets {
         &self.key_sets
     }
@@ -386,6 +399,36 @@ impl Counters for CountersDouble {
         let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
         let mut usage = self.usages.borrow().get(&key).cloned().unwrap_or_default();
         Some(usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros))
+    }
+}
+
+/// Services that answer what is written down beforehand, with a list of what they were asked.
+#[derive(Default)]
+pub(crate) struct CallsDouble {
+    /// In order; none is a service that does not answer, and so is what comes behind the last.
+    pub(crate) answers: RefCell<VecDeque<Option<CallAnswer>>>,
+    /// Tenant, upstream and request.
+    pub(crate) asked: RefCell<Vec<(String, String, Request<Bytes>)>>,
+    /// Bounds in time and bytes of the last one.
+    pub(crate) bounds: Cell<Option<(Duration, usize)>>,
+    /// How many were of no use.
+    pub(crate) failures: Cell<usize>,
+}
+
+impl HttpCall for CallsDouble {
+    fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a> {
+        let named = (call.tenant.to_string(), call.upstream.to_string(), call.request);
+        self.asked.borrow_mut().push(named);
+        self.bounds.set(Some((call.timeout, call.most_bytes)));
+        let answer = self.answers.borrow_mut().pop_front().flatten();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            answer
+        })
+    }
+
+    fn count_failure(&self) {
+        self.failures.set(self.failures.get() + 1);
     }
 }
 

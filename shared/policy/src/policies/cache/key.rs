@@ -31,6 +31,7 @@ impl Cache {
             key: Key::new(target, self.part(cx, request)),
             // RFC 9111 §3.5; the gateway's own credential was taken off the request before.
             is_personal: request.headers().contains_key(header::AUTHORIZATION)
+                || cx.cache.is_personal
                 || (is_known && !is_covered),
             asked: match self.client_directives {
                 ClientDirectives::Obey => Asked::of(request.headers()),
