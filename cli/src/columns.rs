@@ -77,8 +77,11 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
         Kind::Application => vec![state(), policies(), description()],
         Kind::Credential => {
             let hint = text("/api_key/hint", &text("/basic/username", ""));
+            let key_id = text("/signature/key_id", "");
             let key = if spec.get("certificate").is_some() {
                 "certificate".to_owned()
+            } else if !key_id.is_empty() {
+                key_id
             } else if spec.get("basic").is_some() {
                 hint
             } else if hint.is_empty() {

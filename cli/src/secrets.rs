@@ -11,8 +11,9 @@ use tollgate_model::Issues;
 
 use crate::settings;
 
-/// What stands for a value that is not looked up, where a file is only checked.
-const PLACEHOLDER: &str = "not-looked-up";
+/// What stands for a value that is not looked up, where a file is only checked: long enough for a key, also as
+/// base64.
+const PLACEHOLDER: &str = "notLookedUpNotLookedUpNotLookedUpNotLookedUp";
 /// The largest value, as in the model.
 const MAX_BYTES: u64 = 65_536;
 

@@ -7,6 +7,8 @@
 //! | kept | sealed | hash and hint | hash | the store: resources and change log |
 //! | shown | `sealed: true` | hint | `sealed: true` | every answer of the admin API |
 //!
+//! A Credential's certificate or signature is the same in all of them: nothing of it is secret.
+//!
 //! A content in the store is `{"labels"?: {…}, "spec": {…}}`.
 
 use std::collections::BTreeMap;

@@ -96,7 +96,12 @@ pub(super) async fn rotate(
         return Err(AdminError::Internal("a credential that is none"));
     };
     if old.api_key.is_none() {
-        let problem = format!("{id} has a password and no key; write a new `basic.password.value`");
+        let problem = match &old.basic {
+            Some(_) => {
+                format!("{id} has a password and no key; write a new `basic.password.value`")
+            }
+            None => format!("{id} has no API key; write a Credential that takes its place"),
+        };
         return Err(AdminError::issue("", "no_key", problem));
     }
     let body = sent.json(BODY_BYTES).await?;

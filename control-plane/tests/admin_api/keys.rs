@@ -1,6 +1,6 @@
 //! Keys of applications: made, shown once, rotated.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{refused, start};
@@ -87,6 +87,39 @@ async fn a_password_is_written_and_never_shown() -> anyhow::Result<()> {
     refused(&taken, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
     assert_eq!(taken.body["issues"][0]["code"], "username_in_use", "{taken:?}");
     let rotated = plane.post(&format!("{path}/rotate"), json!({})).await;
+    refused(&rotated, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(rotated.body["issues"][0]["code"], "no_key", "{rotated:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_signatures_is_shown_and_its_secret_is_not() -> anyhow::Result<()> {
+    let (_folder, plane) = start().await?;
+    let at = |path: &str| format!("/api/v1/tenants/default/{path}");
+    plane.put(&at("applications/web"), json!({ "spec": {} })).await;
+    let secret = |value: &str| json!({ "spec": { "value": value } });
+    let signature = json!({ "key_id": "web-1", "secret": "signing" });
+    let credential = json!({ "spec": { "application": "web", "signature": signature } });
+    let missing = plane.put(&at("credentials/web"), credential.clone()).await;
+    refused(&missing, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(missing.body["issues"][0]["code"], "unknown_reference", "{missing:?}");
+
+    let value = "0123456789abcdef0123456789abcdef";
+    assert!(plane.put(&at("secrets/signing"), secret(value)).await.status.is_success());
+    assert!(plane.put(&at("credentials/web"), credential).await.status.is_success());
+    let shown = plane.get(&at("credentials/web")).await;
+    assert_eq!(shown.body["spec"]["signature"], signature);
+    assert!(!shown.text.contains(value), "{shown:?}");
+    let kept = plane.put(&at("credentials/web"), json!({ "spec": shown.body["spec"] })).await;
+    assert!(kept.status.is_success(), "{kept:?}");
+
+    let weaker = plane.put(&at("secrets/signing"), secret("short")).await;
+    refused(&weaker, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(weaker.body["issues"][0]["code"], "unfit_secret", "{weaker:?}");
+    assert!(!weaker.text.contains("short"), "{weaker:?}");
+    let gone = plane.call(Method::DELETE, &at("secrets/signing"), None).await;
+    assert!(!gone.status.is_success(), "{gone:?}");
+    let rotated = plane.post(&at("credentials/web/rotate"), json!({})).await;
     refused(&rotated, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
     assert_eq!(rotated.body["issues"][0]["code"], "no_key", "{rotated:?}");
     Ok(())

@@ -138,6 +138,7 @@ impl<'a> Builder<'a> {
             groups: spec.groups.as_slice().into(),
             expires_at_unix_micros: None,
             is_disabled: spec.disabled || !self.has_needs_of(application),
+            verification_key: None,
             chain: (!policies.is_empty()).then(|| Arc::new(Chain::assemble([policies.as_slice()]))),
         })
     }

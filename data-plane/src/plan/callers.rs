@@ -11,7 +11,7 @@ use tollgate_policy::policy::Caller;
 use super::build::Builder;
 use super::configurator::Configurator;
 
-/// Callers by their keys and by their usernames.
+/// Callers by their keys, also those of certificates and signatures, and by their usernames.
 #[derive(Clone)]
 pub(super) struct Callers {
     by_key: HashTrieMapSync<KeyHash, Arc<Caller>>,
@@ -90,6 +90,7 @@ impl Configurator {
             credential: id.name.clone(),
             expires_at_unix_micros: credential.expires_at.map(|moment| moment.unix_micros),
             is_disabled: credential.disabled || application.is_disabled,
+            verification_key: credential.signature.as_ref().map(|of| Arc::clone(&of.key)),
             ..application
         };
         self.plan.callers.insert(&id.tenant, credential, caller);

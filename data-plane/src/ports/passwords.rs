@@ -217,6 +217,7 @@ mod tests {
             groups: Box::default(),
             expires_at_unix_micros: None,
             is_disabled: false,
+            verification_key: None,
             chain: None,
         }));
         let question = Question { caller, hash, password, credential_key: &KEY };

@@ -26,6 +26,7 @@ mod proxy_protocol;
 mod records;
 mod reload;
 mod reshaping;
+mod signatures;
 mod streaming;
 mod support;
 mod tls;

@@ -11,8 +11,9 @@ use crate::issue::Issues;
 use crate::parse::{FromText, Rejected, deserr_text, text_schema};
 use crate::password::Basic;
 use crate::secret::SecretText;
+use crate::signature::{KeyId, SignatureProof};
 
-/// A credential of an application: `api_key`, `basic` or `certificate`. One call names one credential.
+/// A credential of an application: `api_key`, `basic`, `certificate` or `signature`. One call names one credential.
 #[derive(Clone, Debug, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields, validate = one_proof -> Issues)]
 #[schemars(deny_unknown_fields)]
@@ -28,6 +29,10 @@ pub struct Credential {
     /// A certificate that callers shake hands with.
     #[deserr(default)]
     pub certificate: Option<CertificateProof>,
+    /// A key that callers sign their requests with (RFC 9421).
+    #[deserr(default)]
+    #[schemars(with = "Option<crate::signature::Written>")]
+    pub signature: Option<SignatureProof>,
     /// From when on it is refused; none: never.
     #[deserr(default)]
     pub expires_at: Option<Instant>,
@@ -47,29 +52,34 @@ fn one_proof(
         ("api_key", credential.api_key.is_some()),
         ("basic", credential.basic.is_some()),
         ("certificate", credential.certificate.is_some()),
+        ("signature", credential.signature.is_some()),
     ];
     let mut given = given.into_iter().filter(|(_, is_given)| *is_given);
     match (given.next(), given.next()) {
         (None, _) => {
-            let problem = "`api_key` is missing; add it, or `basic` or `certificate`";
+            let problem = "`api_key` is missing; add it, or `basic`, `certificate` or `signature`";
             issues.add(at, "missing_field", problem);
         }
         (Some(_), None) => {}
         (Some(_), Some((second, _))) => issues.add(
             format!("{at}/{second}"),
             "two_proofs",
-            "a credential is one of `api_key`, `basic` and `certificate`; write one for each",
+            "a credential is one of `api_key`, `basic`, `certificate` and `signature`; write one for each",
         ),
     }
     issues.into_result(credential)
 }
 
 impl Credential {
-    /// What a caller with this key or certificate is found by; none before a key is hashed, and for a password.
+    /// What a caller with this key, certificate or signature is found by; none before a key is hashed, and for a
+    /// password.
     #[must_use]
     pub fn lookup_key(&self, tenant: &Name) -> Option<KeyHash> {
         let of_key = self.api_key.as_ref().and_then(|key| key.hash);
-        of_key.or_else(|| Some(self.certificate.as_ref()?.key(tenant)))
+        let of_certificate = || Some(self.certificate.as_ref()?.key(tenant));
+        let of_signature =
+            || Some(KeyId::lookup_key(tenant, self.signature.as_ref()?.key_id.as_str()));
+        of_key.or_else(of_certificate).or_else(of_signature)
     }
 }
 

@@ -42,6 +42,8 @@ pub mod api;
 pub mod application;
 // A username and a password, and what is kept of the password.
 pub mod password;
+// A key that callers sign their requests with.
+pub mod signature;
 // Kind `Credential`.
 pub mod credential;
 // The envelope and the specification by kind.

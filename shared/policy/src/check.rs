@@ -134,6 +134,9 @@ impl Compiler<'_> {
             }
             Spec::Credential(credential) => {
                 self.refer("/spec/application", Kind::Application, &credential.application);
+                if let Some(secret) = credential.signature.as_ref().and_then(|of| of.key.secret()) {
+                    self.refer("/spec/signature/secret", Kind::Secret, secret);
+                }
             }
             Spec::Gateway(gateway) => {
                 for (i, listener) in gateway.listeners.iter().enumerate() {

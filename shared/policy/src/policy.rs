@@ -8,6 +8,7 @@ use std::sync::Arc;
 use deserr::Deserr;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use schemars::JsonSchema;
+use tollgate_model::signature::VerificationKey;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::{Issues, Name, ResourceId};
 
@@ -288,6 +289,8 @@ pub struct Caller {
     pub expires_at_unix_micros: Option<i64>,
     /// Whether application or credential is switched off.
     pub is_disabled: bool,
+    /// What the credential's signatures are checked with; none where it is something else.
+    pub verification_key: Option<Arc<VerificationKey>>,
     /// The application's own policies; none where it has none.
     pub chain: Option<Arc<Chain>>,
 }

@@ -36,8 +36,8 @@ pub trait Ports {
     /// Whether the caller is switched off or expired is the policy's to judge.
     fn caller_of_login<'a>(&'a self, tenant: &Name, login: Login<'_>) -> Proving<'a>;
 
-    /// The caller that something proven belongs to, such as a client's certificate, among the callers of
-    /// `tenant`; see [`tollgate_model::credential::Credential::lookup_key`].
+    /// The caller that something proven or to be proven belongs to, such as a client's certificate or the id of
+    /// a key, among the callers of `tenant`; see [`tollgate_model::credential::Credential::lookup_key`].
     fn caller_of_proof(&self, tenant: &Name, key: &KeyHash) -> Option<Arc<Caller>>;
 
     /// The value of a tenant's secret.

@@ -15,6 +15,7 @@ use tollgate_model::gateway::Gateway;
 use tollgate_model::host::HostPattern;
 use tollgate_model::password::Username;
 use tollgate_model::path::BasePath;
+use tollgate_model::signature::VerificationKey;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::{FromText, Issues, Kind, Name, ResourceId, Spec};
 
@@ -218,8 +219,9 @@ impl Set {
                 Kind::Upstream => self.asks_for_protocol(referrer, id),
                 // Where it is gone, that is told of it.
                 Kind::Certificate => referrer.kind == Kind::Gateway && self.get(id).is_some(),
+                // What signatures are checked with is to be a key; who needs one that goes is named by its fault.
+                Kind::Secret => referrer.kind == Kind::Credential && self.get(id).is_some(),
                 Kind::Gateway
-                | Kind::Secret
                 | Kind::Api
                 | Kind::Application
                 | Kind::Credential => false,
@@ -250,7 +252,10 @@ impl Set {
                 self.check_ties(checked, api, issues);
             }
             Spec::Tenant(tenant) => self.check_claims(&checked.id, &tenant.hosts, issues),
-            Spec::Credential(credential) => self.check_proof(&checked.id, credential, issues),
+            Spec::Credential(credential) => {
+                self.check_proof(&checked.id, credential, issues);
+                self.check_shared_key(&checked.id, credential, issues);
+            }
             Spec::Gateway(gateway) => {
                 check_addresses(gateway, issues);
                 self.check_shown(checked, issues);
@@ -309,17 +314,24 @@ impl Set {
         let holders = hash.and_then(|hash| self.keys.get(&hash));
         if holders.is_some_and(|holders| holders.size() > 1) {
             // Whose a key is stays unsaid: it may be another tenant's.
-            let (at, code, problem) = match &credential.certificate {
-                None => (
-                    "/spec/api_key",
-                    "key_in_use",
-                    "the key is another credential's already; make a new one",
-                ),
-                Some(_) => (
+            let (at, code, problem) = if credential.certificate.is_some() {
+                (
                     "/spec/certificate",
                     "certificate_in_use",
                     "another credential of this tenant names the same certificate",
-                ),
+                )
+            } else if credential.signature.is_some() {
+                (
+                    "/spec/signature/key_id",
+                    "key_id_in_use",
+                    "another credential of this tenant has this key id; choose another",
+                )
+            } else {
+                (
+                    "/spec/api_key",
+                    "key_in_use",
+                    "the key is another credential's already; make a new one",
+                )
             };
             issues.add(at, code, problem);
         }
@@ -333,6 +345,20 @@ impl Set {
                 "username_in_use",
                 format!("the username is {other}'s already; choose another"),
             );
+        }
+    }
+
+    /// Whether the Secret that signatures are checked with can be a key.
+    fn check_shared_key(&self, id: &ResourceId, credential: &Credential, issues: &mut Issues) {
+        let key = credential.signature.as_ref().map(|signature| &*signature.key);
+        let Some(VerificationKey::Shared(shared)) = key else { return };
+        let secret = ResourceId::new(Kind::Secret, id.tenant.clone(), shared.secret.clone());
+        let Some(Spec::Secret(held)) = self.get(&secret).map(|checked| &checked.spec) else {
+            return;
+        };
+        if let Err(problem) = shared.bytes(&held.value) {
+            let problem = format!("{secret} {problem}");
+            issues.add("/spec/signature/secret", "unfit_secret", problem);
         }
     }
 

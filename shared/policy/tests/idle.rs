@@ -74,6 +74,7 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
     for policy in [
         "basic_auth: {optional: true}",
         "api_key: {optional: true}",
+        "hmac: {optional: true}",
         "cors: {allow_origins: ['https://shop.test', {regex: 'https://.*[.]test'}], credentials: true}",
         "cors: {allow_origins: ['*']}",
     ] {

@@ -382,6 +382,60 @@ fn a_client_certificate_is_one_credentials_of_a_tenant() {
 }
 
 #[test]
+fn a_key_id_is_one_credentials_of_a_tenant() {
+    let mut set = tenants();
+    for tenant in ["shop", "bank"] {
+        let text = format!(
+            "{{kind: Application, tenant: {tenant}, name: app, spec: {{}}}}
+---
+{{kind: Secret, tenant: {tenant}, name: signing, spec: {{value: {}}}}}",
+            "s".repeat(32)
+        );
+        assert_eq!(write(&mut set, &text), [""; 0]);
+    }
+    let of = |tenant: &str, name: &str, key_id: &str| {
+        format!(
+            "{{kind: Credential, tenant: {tenant}, name: {name}, spec: {{application: app, signature: {{key_id: {key_id}, secret: signing}}}}}}"
+        )
+    };
+    assert_eq!(write(&mut set, &of("shop", "one", "web")), [""; 0]);
+    assert_eq!(write(&mut set, &of("bank", "one", "web")), [""; 0]);
+    assert_eq!(write(&mut set, &of("shop", "two", "web-2")), [""; 0]);
+    assert_eq!(
+        write(&mut set, &of("shop", "two", "web")),
+        ["Credential shop/two /spec/signature/key_id key_id_in_use"]
+    );
+    delete(&mut set, Kind::Credential, "shop", "one");
+    assert_eq!(write(&mut set, &of("shop", "two", "web")), [""; 0]);
+}
+
+#[test]
+fn the_secret_that_signatures_are_checked_with_must_be_there_and_be_a_key() {
+    let mut set = set("{kind: Application, name: app, spec: {}}");
+    let secret =
+        |value: &str| format!("{{kind: Secret, name: signing, spec: {{value: '{value}'}}}}");
+    let credential = |more: &str| {
+        format!(
+            "{{kind: Credential, name: one, spec: {{application: app, signature: {{key_id: web, secret: signing{more}}}}}}}"
+        )
+    };
+    let at = "Credential default/one /spec/signature/secret";
+    assert_eq!(write(&mut set, &credential("")), [format!("{at} unknown_reference")]);
+    assert_eq!(write(&mut set, &secret(&"s".repeat(32))), [""; 0]);
+    assert_eq!(write(&mut set, &credential("")), [""; 0]);
+    // Whoever changes the Secret is told of the Credential.
+    let unfit = [format!("{at} unfit_secret")];
+    assert_eq!(write(&mut set, &secret(&"s".repeat(31))), unfit);
+    assert_eq!(write(&mut set, &secret(&"s".repeat(40))), [""; 0]);
+    assert_eq!(write(&mut set, &credential(", secret_encoding: base64")), unfit);
+    assert_eq!(write(&mut set, &secret(&"c2Vj".repeat(11))), [""; 0]);
+    assert_eq!(
+        delete(&mut set, Kind::Secret, "default", "signing"),
+        ["Secret default/signing  in_use"]
+    );
+}
+
+#[test]
 fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
     let mut set =
         set("{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}

@@ -75,7 +75,13 @@ impl Signer {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    fn sign(&self, algorithm: &str, message: &[u8]) -> anyhow::Result<Vec<u8>> {
+    /// The signature of a message, by the algorithm of JOSE's registry where the key can do that, else by the
+    /// key's own.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be signed.
+    pub fn sign(&self, algorithm: &str, message: &[u8]) -> anyhow::Result<Vec<u8>> {
         let random = SystemRandom::new();
         Ok(match &self.key {
             Key::Rsa(key) => {
@@ -164,8 +170,13 @@ pub fn key_set(signers: &[&Signer]) -> anyhow::Result<Value> {
 #[must_use]
 pub fn signed_with_secret(secret: &[u8], header: &Value, claims: &Value) -> String {
     let signed = format!("{}.{}", part(header), part(claims));
-    let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(code))
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(code_of(secret, signed.as_bytes())))
+}
+
+/// The authentication code of a message: HMAC with SHA-256.
+#[must_use]
+pub fn code_of(secret: &[u8], message: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
 }
 
 /// A part of a token: JSON in base64url.

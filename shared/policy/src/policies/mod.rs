@@ -164,6 +164,7 @@ policies! {
     basic_auth::BasicAuth,
     jwt::Jwt,
     mtls_identity::MtlsIdentity,
+    hmac::Hmac,
     any_of::AnyOf,
     acl::Acl,
     external_auth::ExternalAuth,
