@@ -218,3 +218,61 @@ async fn one_of_several_ways_to_say_who_calls_is_enough() {
         (&"key".into(), &"web".into())
     );
 }
+
+#[tokio::test]
+async fn expressions_over_the_request_and_its_caller_decide_who_may() {
+    let more = "---\nkind: Application\nname: shop\nspec: {groups: [admin]}\n---\n\
+        kind: Credential\nname: shop\nspec: {application: shop, api_key: {value: sk-shop-0001}}\n---\n\
+        kind: Gateway\nname: default\nspec: {trusted_proxies: [127.0.0.0/8]}\n";
+    let api = "routes: [{name: own, match: {path: '/users/{user}'}}, {name: any}]\n  \
+        policies: [{api_key: {optional: true}}, {authorize: {detail: ask the shop, \
+        allow_when: ['request.method == \"GET\" || \"admin\" in identity.groups'], \
+        deny_when: ['request.path.startsWith(\"/internal\") && !cidr(\"10.0.0.0/8\").containsIP(client.ip)', \
+        '\"debug\" in request.query && request.query.debug[0].matches(\"^[a-z]+$\")', \
+        '\"x-level\" in request.headers && int(request.headers[\"x-level\"]) > 3']}}]";
+    let (backend, node) = start(api, more);
+    let key = "x-api-key: sk-shop-0001";
+    for (target, fields, expected) in [
+        ("GET /", &[][..], None),
+        ("POST /", &[], Some("forbidden")),
+        ("POST /", &[key], None),
+        // No other spelling passes a rule about the path, and none about the query.
+        ("GET /internal/x", &[], Some("forbidden")),
+        ("GET /%69nternal/x", &[key], Some("forbidden")),
+        ("GET /internal/x", &["x-forwarded-for: 10.1.2.3"], None),
+        ("GET /?%64ebug=%6fn", &[], Some("forbidden")),
+        ("GET /?debug=1", &[], None),
+        ("GET /", &["x-level: 3"], None),
+        ("GET /", &["x-level: 4"], Some("forbidden")),
+        ("GET /", &["x-level: 1", "x-level: 2"], Some("authorization_failed")),
+    ] {
+        let answer = node.call(target, fields, "").await;
+        let status = if expected.is_some() { 403 } else { 200 };
+        assert_eq!(answer.status, status, "{target} {fields:?}: {answer:?}");
+        if let Some(code) = expected {
+            assert_eq!(answer.code(), code, "{target} {fields:?}");
+        }
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(body.contains("ask the shop"), expected == Some("forbidden"), "{body}");
+    }
+    assert_eq!(backend.requests(), 5);
+}
+
+#[tokio::test]
+async fn expressions_of_a_route_and_of_an_application_are_added() {
+    let more = "---\nkind: Application\nname: shop\nspec: {policies: [{authorize: {deny_when: ['request.method == \"DELETE\"']}}]}\n---\n\
+        kind: Credential\nname: shop\nspec: {application: shop, api_key: {value: sk-shop-0001}}\n";
+    let api = "routes: [{name: own, match: {path: '/users/{user}'}, \
+        policies: [{authorize: {allow_when: ['path.user == identity.application && route.route == \"own\"']}}]}]\n  \
+        policies: [{api_key: {}}]";
+    let (_backend, node) = start(api, more);
+    for (target, expected) in [
+        ("GET /users/shop", 200),
+        ("GET /users/sh%6fp", 200),
+        ("GET /users/other", 403),
+        ("DELETE /users/shop", 403),
+    ] {
+        let answer = node.call(target, &["x-api-key: sk-shop-0001"], "").await;
+        assert_eq!(answer.status, expected, "{target}");
+    }
+}

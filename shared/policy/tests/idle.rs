@@ -81,3 +81,26 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
         assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
     }
 }
+
+#[test]
+fn an_expression_allocates_nothing_for_what_is_held_already() {
+    let member = Caller { groups: [name("staff"), name("admin")].into(), ..caller("shop", "one") };
+    let claims = Claims {
+        all: serde_json::json!({"level": 3, "roles": ["a", "b"]}).as_object().unwrap().clone(),
+        ..Claims::default()
+    };
+    let world = World {
+        identity: Some(Arc::new(member)),
+        claims: Some(Arc::new(claims)),
+        ..World::default()
+    };
+    for expression in [
+        "request.method == 'PUT' || 'admin' in identity.groups",
+        "request.path.startsWith('/items/') && request.host == '' && request.headers['x-a'] == '1'",
+        "claims.level >= 3 && claims.roles.exists(role, role in ['a', 'c']) && !has(claims.other)",
+        "cidr('192.0.2.0/24').containsIP(client.ip) && time.getHours('Europe/Berlin') < 24",
+    ] {
+        let policy = format!("authorize: {{allow_when: [\"{expression}\"], deny_when: ['false']}}");
+        assert_eq!(through(&policy, &world), (true, 0), "{expression}");
+    }
+}

@@ -168,6 +168,7 @@ policies! {
     any_of::AnyOf,
     acl::Acl,
     external_auth::ExternalAuth,
+    authorize::Authorize,
     rate_limit::RateLimit,
     quota::Quota,
     concurrency::Concurrency,

@@ -65,6 +65,14 @@ impl Default for Zone {
     }
 }
 
+impl Zone {
+    /// The zone as the calendar's library has it.
+    #[must_use]
+    pub fn into_time_zone(self) -> TimeZone {
+        self.0
+    }
+}
+
 impl FromText for Zone {
     const EXPECTED: &'static str = "a time zone, such as UTC or Europe/Berlin";
 
