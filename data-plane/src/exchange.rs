@@ -169,5 +169,10 @@ fn answer_fault(fault: Fault, record: &mut Record, is_grpc: bool) -> Response<In
     let side = fault.side();
     let refusal = fault.into_refusal();
     record.fault = Some((refusal.code, side));
+    for issue in &refusal.issues {
+        let (code, at) = (refusal.code, issue.at.as_str());
+        let request_id = record.request_id_text();
+        tracing::debug!(request_id, code, at, problem = %issue.problem, "a message is refused");
+    }
     response::refused(refusal, record.request_id_text(), is_grpc).map(Inner::Body)
 }

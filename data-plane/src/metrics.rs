@@ -495,7 +495,12 @@ mod tests {
     use super::*;
 
     fn facts(api: &str) -> RouteFacts {
-        RouteFacts { tenant: Name::default_name(), api: Name::from_text(api).unwrap(), route: None }
+        RouteFacts {
+            tenant: Name::default_name(),
+            api: Name::from_text(api).unwrap(),
+            route: None,
+            base_path: tollgate_model::path::BasePath::root(),
+        }
     }
 
     fn outcome(status: u16, duration_micros: u64) -> Outcome {

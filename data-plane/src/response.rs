@@ -3,13 +3,22 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
+use tollgate_model::Issue;
+use tollgate_policy::policy::IsRefusal;
 use tollgate_policy::{Body, Refusal};
 
 use crate::deadline::MALFORMED_TIMEOUT;
 
 /// `application/problem+json`.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// So many issues stand in `grpc-message`: fields have no room for all of them.
+const GRPC_ISSUES: usize = 5;
+
+/// What `grpc-message` cannot hold as it is (gRPC over HTTP/2, "Status-Message").
+const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -19,6 +28,8 @@ struct Problem<'a> {
     detail: &'a str,
     code: &'a str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    issues: &'a [Issue],
 }
 
 /// Renders a refusal. Nothing of the inside stands in it.
@@ -27,12 +38,13 @@ pub fn refused(refusal: Refusal, request_id: &str, is_grpc: bool) -> Response<Bo
     let mut response = if is_grpc {
         grpc(&refusal)
     } else {
-        let bytes = problem_document(refusal.status, refusal.code, &refusal.detail, request_id);
+        let bytes = problem_document(&refusal, request_id);
         let mut response = Response::new(Body::from(bytes));
         *response.status_mut() = refusal.status;
         response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
         response
     };
+    response.extensions_mut().insert(IsRefusal);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in refusal.headers {
         response.headers_mut().append(name, value);
@@ -42,17 +54,23 @@ pub fn refused(refusal: Refusal, request_id: &str, is_grpc: bool) -> Response<Bo
 
 /// The body of a refusal.
 #[must_use]
-pub fn problem_document(status: StatusCode, code: &str, detail: &str, request_id: &str) -> Bytes {
+pub fn problem_document(refusal: &Refusal, request_id: &str) -> Bytes {
     let problem = Problem {
         r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or("Refused"),
-        status: status.as_u16(),
-        detail,
-        code,
+        title: refusal.status.canonical_reason().unwrap_or("Refused"),
+        status: refusal.status.as_u16(),
+        detail: &refusal.detail,
+        code: refusal.code,
         request_id,
+        issues: issues_for_the_caller(refusal),
     };
-    // Texts and a number always serialise.
+    // Texts and numbers always serialise.
     serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default()
+}
+
+/// What is wrong with an answer is of the inside.
+fn issues_for_the_caller(refusal: &Refusal) -> &[Issue] {
+    if refusal.status.is_server_error() { &[] } else { &refusal.issues }
 }
 
 /// Whether a request is gRPC, whose clients read nothing but `grpc-status`.
@@ -69,7 +87,12 @@ fn grpc(refusal: &Refusal) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-status", HeaderValue::from(grpc_status(refusal)));
-    let message = format!("{}: {}", refusal.code, refusal.detail);
+    let mut message = format!("{}: {}", refusal.code, refusal.detail);
+    for issue in issues_for_the_caller(refusal).iter().take(GRPC_ISSUES) {
+        message.push_str("; ");
+        message.push_str(&issue.to_string());
+    }
+    let message = utf8_percent_encode(&message, GRPC_MESSAGE).to_string();
     if let Ok(value) = HeaderValue::from_str(&message) {
         headers.insert("grpc-message", value);
     }

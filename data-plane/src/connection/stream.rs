@@ -106,7 +106,7 @@ pub(crate) fn refusal_message(core: &Core, fault: Fault) -> Vec<u8> {
     let request_id = core.request_ids.make();
     let request_id = request_id.to_str().unwrap_or_default();
     let status = refusal.status;
-    let body = problem_document(status, refusal.code, &refusal.detail, request_id);
+    let body = problem_document(&refusal, request_id);
     let mut message = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
          x-request-id: {request_id}\r\ncache-control: no-store\r\nconnection: close\r\n",

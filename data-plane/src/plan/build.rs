@@ -53,6 +53,7 @@ impl<'a> Builder<'a> {
                 tenant: tenant.clone(),
                 api: checked.id.name.clone(),
                 route: route.map(|route| route.name.clone()),
+                base_path: api.base_path.clone(),
             },
             chain: self.chain(checked, own),
             target: if is_whole { self.target(tenant, api, route) } else { Target::Unavailable },
@@ -192,7 +193,12 @@ pub(super) fn refused_api(
         return None;
     }
     let entry = RouteEntry {
-        facts: RouteFacts { tenant: id.tenant.clone(), api: id.name.clone(), route: None },
+        facts: RouteFacts {
+            tenant: id.tenant.clone(),
+            api: id.name.clone(),
+            route: None,
+            base_path: base_path.clone(),
+        },
         chain: Chain::default(),
         target: Target::Unavailable,
         strips_base_path: false,

@@ -7,6 +7,7 @@ use rpds::{HashTrieMapSync, VectorSync};
 use tollgate_model::credential::KeyHash;
 use tollgate_model::gateway::Gateway;
 use tollgate_model::password::PasswordHash;
+use tollgate_model::path::BasePath;
 use tollgate_model::secret::SecretText;
 use tollgate_model::{Name, ResourceId};
 use tollgate_policy::chain::Chain;
@@ -104,6 +105,7 @@ impl RouteEntry {
                 tenant: Name::default_name(),
                 api: Name::default_name(),
                 route: None,
+                base_path: BasePath::root(),
             },
             chain: Chain::default(),
             target: Target::Unavailable,

@@ -93,6 +93,10 @@ impl Ports for RequestPorts<'_> {
         self.key_sets
     }
 
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(tokio::time::sleep(time))
+    }
+
     fn remembered(&self) -> &Remembered {
         self.remembered
     }

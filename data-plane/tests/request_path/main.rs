@@ -33,4 +33,5 @@ mod tls;
 mod uploads;
 mod upstream;
 mod upstream_tls;
+mod validate;
 mod websocket;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use deserr::Deserr;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use schemars::JsonSchema;
+use tollgate_model::path::BasePath;
 use tollgate_model::signature::VerificationKey;
 use tollgate_model::upstream::Protocol;
-use tollgate_model::{Issues, Name, ResourceId};
+use tollgate_model::{Issue, Issues, Name, ResourceId};
 
 use crate::body::Body;
 use crate::chain::Chain;
@@ -164,7 +165,14 @@ pub struct Refusal {
     /// Whether nothing was sent that could be judged, of those who find out who calls: then another
     /// way to prove it may be tried. What was sent and is wrong is refused for good.
     pub lacks_credential: bool,
+    /// What is wrong with the message, fault by fault. The caller is told of a request's (4xx); of an
+    /// answer's (5xx) the log alone, and at the level *debug*.
+    pub issues: Vec<Issue>,
 }
+
+/// Marks an answer that the gateway made of a [`Refusal`]: it is none of the upstream's.
+#[derive(Clone, Copy, Debug)]
+pub struct IsRefusal;
 
 impl Refusal {
     /// A refusal without fields of its own.
@@ -174,13 +182,27 @@ impl Refusal {
         code: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), headers: Vec::new(), lacks_credential: false }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            headers: Vec::new(),
+            lacks_credential: false,
+            issues: Vec::new(),
+        }
     }
 
     /// The same where nothing was sent that could be judged.
     #[must_use]
     pub fn lacking_credential(mut self) -> Self {
         self.lacks_credential = true;
+        self
+    }
+
+    /// The same with what is wrong in detail.
+    #[must_use]
+    pub fn because_of(mut self, issues: Vec<Issue>) -> Self {
+        self.issues = issues;
         self
     }
 
@@ -273,6 +295,8 @@ pub struct RouteFacts {
     pub api: Name,
     /// The route's name; none for an API that has no routes of its own.
     pub route: Option<Name>,
+    /// The path below which the API lives.
+    pub base_path: BasePath,
 }
 
 /// Who calls: an application with one of its credentials.

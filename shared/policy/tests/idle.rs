@@ -77,6 +77,10 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
         "hmac: {optional: true}",
         "cors: {allow_origins: ['https://shop.test', {regex: 'https://.*[.]test'}], credentials: true}",
         "cors: {allow_origins: ['*']}",
+        "validate: {json_schema: {request: {type: object}, response: {type: object}}}",
+        "validate: {unknown_operations: allow, openapi: {openapi: 3.1.0, paths: {/x: {get: {}}}}}",
+        "validate: {validate: {response: true}, openapi: {openapi: 3.1.0, paths: {/items/7: {get: {\
+         responses: {'200': {}}}, post: {requestBody: {content: {application/json: {schema: {}}}}, responses: {}}}}}}",
     ] {
         assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
     }

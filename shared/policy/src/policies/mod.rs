@@ -173,6 +173,7 @@ policies! {
     quota::Quota,
     concurrency::Concurrency,
     cache::Cache,
+    validate::Validate,
     headers::Headers,
     decompress::Decompress,
     compress::Compress,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tollgate_model::credential::KeyHash;
+use tollgate_model::path::BasePath;
 use tollgate_model::secret::SecretText;
 use tollgate_model::{FromText as _, Name};
 use tollgate_policy::chain::{Carries, Chain};
@@ -89,6 +90,7 @@ impl Default for World {
                 tenant: Name::default_name(),
                 api: name("orders"),
                 route: Some(name("item")),
+                base_path: BasePath::root(),
             },
             parameters: HashMap::new(),
             identity: None,
