@@ -18,6 +18,7 @@ use crate::outgoing::{Ending, ExchangeBody, Inner, Rest};
 use crate::peer::Peer;
 use crate::plan::{RouteEntry, Target};
 use crate::ports::RequestPorts;
+use crate::ports::patience::Patience;
 use crate::record::Record;
 use crate::refresh::{self, Refresh};
 use crate::response;
@@ -139,6 +140,9 @@ impl Call<'_> {
                 (answer_fault(Fault::Refused(refusal), record, self.is_grpc), None)
             }
         };
+        if let Some(Rest { idle_timeout, deadline, .. }) = &rest {
+            ports.patience.set(Patience { idle: *idle_timeout, deadline: *deadline });
+        }
         let mut response = response.map(Inner::into_body);
         self.entry.chain.on_response(carries, &mut cx, &mut response).await;
         record.cache = cx.cache.outcome;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::{Map, Value, json};
@@ -21,6 +22,7 @@ use crate::core::Shared;
 use crate::forward;
 use crate::plan::{Plan, RouteEntry, Slot, Target};
 use crate::ports::RequestPorts;
+use crate::ports::patience::Patience;
 use crate::route::{Considered, MatchInput, Verdict};
 
 /// What stands in the place of an id that no request has.
@@ -149,6 +151,7 @@ impl Rehearsed<'_> {
             password_memory: &password_memory,
             cache: shared.cache.as_ref(),
             concurrency: &shared.concurrency,
+            patience: Patience { idle: Duration::ZERO, deadline: None }.into(),
         };
         let rehearsal = Rehearsal::of(&world);
         let mut cx = Cx {

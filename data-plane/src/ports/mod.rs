@@ -14,6 +14,8 @@ pub mod key_sets;
 mod http_call;
 // Passwords checked on a thread of their own, and remembered.
 pub mod passwords;
+// Bodies that a policy waits for.
+pub mod patience;
 
 // The world as one request sees it.
 mod request;

@@ -1,6 +1,6 @@
 //! The world as one request sees it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tollgate_model::Name;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
+use tollgate_policy::Body;
 use tollgate_policy::jose::Remembered;
 use tollgate_policy::policy::Caller;
 use tollgate_policy::ports::{
@@ -18,6 +19,7 @@ use super::passwords::{Memory, Passwords};
 use crate::core::Core;
 use crate::plan::Plan;
 use crate::ports::concurrency::NodeConcurrency;
+use crate::ports::patience::Patience;
 
 /// One plan, what the node has, and what the thread remembers.
 pub struct RequestPorts<'a> {
@@ -39,6 +41,8 @@ pub struct RequestPorts<'a> {
     pub cache: Option<&'a Arc<dyn Cache>>,
     /// Requests under way.
     pub concurrency: &'a NodeConcurrency,
+    /// How long is waited for a body that a policy reads to its end: first the client's, then the upstream's.
+    pub patience: Cell<Patience>,
 }
 
 impl<'a> RequestPorts<'a> {
@@ -56,6 +60,10 @@ impl<'a> RequestPorts<'a> {
             password_memory: &core.password_memory,
             cache: shared.cache.as_ref(),
             concurrency: &shared.concurrency,
+            patience: Cell::new(Patience {
+                idle: plan.gateway.limits.idle_time.get(),
+                deadline: None,
+            }),
         }
     }
 }
@@ -111,5 +119,9 @@ impl Ports for RequestPorts<'_> {
 
     fn cache(&self) -> Option<&Arc<dyn Cache>> {
         self.cache
+    }
+
+    fn in_time(&self, body: Body) -> Body {
+        self.patience.get().with(body)
     }
 }

@@ -18,6 +18,12 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 #[error("a policy broke the body off: {}", .0.code)]
 pub struct BrokenOff(pub Box<Refusal>);
 
+/// The next piece of a body did not come in time: the error that a body ends with that a policy waits
+/// for ([`crate::ports::Ports::in_time`]).
+#[derive(Debug, thiserror::Error)]
+#[error("the body stopped coming")]
+pub struct TooSlow;
+
 /// The body of a request or a response.
 #[derive(Default)]
 pub enum Body {

@@ -11,6 +11,7 @@ use tollgate_model::Name;
 use tollgate_model::credential::KeyHash;
 use tollgate_model::secret::SecretText;
 
+use crate::body::Body;
 use crate::jose::{Generation, KeySet, KeySource, Remembered};
 use crate::limit::Definition;
 use crate::policy::{Caller, Client};
@@ -58,6 +59,13 @@ pub trait Ports {
     /// Responses that are kept; none where the node keeps none.
     fn cache(&self) -> Option<&Arc<dyn Cache>> {
         None
+    }
+
+    /// The same body, for a policy that waits for its end: it ends with [`TooSlow`](crate::body::TooSlow)
+    /// where its next piece does not come within the node's bounds. What is streamed needs no such
+    /// thing: its waits are bounded where it goes.
+    fn in_time(&self, body: Body) -> Body {
+        body
     }
 }
 

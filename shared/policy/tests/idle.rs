@@ -81,6 +81,8 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
         "validate: {unknown_operations: allow, openapi: {openapi: 3.1.0, paths: {/x: {get: {}}}}}",
         "validate: {validate: {response: true}, openapi: {openapi: 3.1.0, paths: {/items/7: {get: {\
          responses: {'200': {}}}, post: {requestBody: {content: {application/json: {schema: {}}}}, responses: {}}}}}}",
+        "transform: {request: {jq: '$request.path.id'}}",
+        "transform: {response: {jq: .a}}",
     ] {
         assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
     }

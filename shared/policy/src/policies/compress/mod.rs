@@ -315,7 +315,8 @@ impl Compress {
     }
 }
 
-fn is_identity(headers: &HeaderMap) -> bool {
+/// Whether a body has no coding.
+pub(super) fn is_identity(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     codings.all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
@@ -341,7 +342,7 @@ fn add_vary(headers: &mut HeaderMap) {
 }
 
 /// Another coding has other bytes, and a strong tag is of bytes (RFC 9110 §8.8.3).
-fn weaken_etag(headers: &mut HeaderMap) {
+pub(super) fn weaken_etag(headers: &mut HeaderMap) {
     let Some(tag) = headers.get(header::ETAG) else { return };
     if tag.as_bytes().starts_with(b"W/") {
         return;

@@ -241,7 +241,7 @@ fn content_type_of(
 }
 
 /// What values are escaped for, so that no caller's value ends the string or the text it stands in.
-fn escape_of(content_type: Option<&HeaderValue>) -> Escape {
+pub(super) fn escape_of(content_type: Option<&HeaderValue>) -> Escape {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence.ends_with("/json") || essence.ends_with("+json") {
