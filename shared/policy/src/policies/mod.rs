@@ -178,6 +178,7 @@ policies! {
     decompress::Decompress,
     transform::Transform,
     compress::Compress,
+    mask::Mask,
     query::Query,
     rewrite::Rewrite,
     redirect::Redirect,

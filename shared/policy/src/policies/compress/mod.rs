@@ -131,6 +131,23 @@ impl Level {
 #[schemars(with = "String")]
 pub struct MediaRange(Box<str>);
 
+impl MediaRange {
+    /// Whether it is all of one kind.
+    pub(super) fn is_wide(&self) -> bool {
+        self.0.ends_with('*')
+    }
+
+    /// Whether a media type without its parameters is meant.
+    pub(super) fn covers(&self, essence: &[u8]) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(kind) => essence
+                .split_at_checked(kind.len())
+                .is_some_and(|(start, _)| start.eq_ignore_ascii_case(kind.as_bytes())),
+            None => essence.eq_ignore_ascii_case(self.0.as_bytes()),
+        }
+    }
+}
+
 impl FromText for MediaRange {
     const EXPECTED: &'static str = "a media type such as application/json or text/*";
 
@@ -264,17 +281,7 @@ impl Compress {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_ENCODING, coding.field());
         weaken_etag(headers);
-        // They are of the bytes as they were.
-        for name in [
-            "content-length",
-            "content-md5",
-            "digest",
-            "content-digest",
-            "repr-digest",
-            "accept-ranges",
-        ] {
-            headers.remove(name);
-        }
+        forget_bytes(headers);
         let body = std::mem::take(response.body_mut());
         *response.body_mut() = Body::stream(Compressed::new(body, encoder));
     }
@@ -306,12 +313,7 @@ impl Compress {
         let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         let essence = value.and_then(|value| value.split(|byte| *byte == b';').next());
         let Some(essence) = essence.map(<[u8]>::trim_ascii) else { return false };
-        self.content_types.iter().any(|MediaRange(range)| match range.strip_suffix('*') {
-            Some(kind) => essence
-                .split_at_checked(kind.len())
-                .is_some_and(|(start, _)| start.eq_ignore_ascii_case(kind.as_bytes())),
-            None => essence.eq_ignore_ascii_case(range.as_bytes()),
-        })
+        self.content_types.iter().any(|range| range.covers(essence))
     }
 }
 
@@ -338,6 +340,20 @@ fn add_vary(headers: &mut HeaderMap) {
         names(headers, &header::VARY, b"accept-encoding") || names(headers, &header::VARY, b"*");
     if !is_there {
         headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+}
+
+/// Takes off what is said of the bytes of a body, before they become others.
+pub(super) fn forget_bytes(headers: &mut HeaderMap) {
+    for name in [
+        "content-length",
+        "content-md5",
+        "digest",
+        "content-digest",
+        "repr-digest",
+        "accept-ranges",
+    ] {
+        headers.remove(name);
     }
 }
 

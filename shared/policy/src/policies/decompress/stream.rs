@@ -10,7 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::Bounds;
+use super::{Bounds, Side};
 use crate::body::{Body, BodyError, BrokenOff};
 use crate::policies::compress::Coding;
 use crate::policy::Refusal;
@@ -26,29 +26,45 @@ const ZSTD_WINDOW: u32 = 23;
 
 /// Why a body is broken off.
 #[derive(Clone, Copy)]
-struct Refused {
-    status: StatusCode,
-    code: &'static str,
-    detail: &'static str,
+enum Fault {
+    TooLarge,
+    Malformed,
 }
 
-const TOO_LARGE: Refused = Refused {
-    status: StatusCode::PAYLOAD_TOO_LARGE,
-    code: "body_too_large",
-    detail: "the request's body is larger than is taken here",
-};
-
-const MALFORMED: Refused = Refused {
-    status: StatusCode::BAD_REQUEST,
-    code: "malformed_body",
-    detail: "the request's body is not what its content-encoding says",
-};
+impl Fault {
+    fn refusal(self, side: Side) -> Refusal {
+        let (status, code, detail) = match (side, self) {
+            (Side::Request, Self::TooLarge) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the request's body is larger than is taken here",
+            ),
+            (Side::Request, Self::Malformed) => (
+                StatusCode::BAD_REQUEST,
+                "malformed_body",
+                "the request's body is not what its content-encoding says",
+            ),
+            (Side::Response, Self::TooLarge) => (
+                StatusCode::BAD_GATEWAY,
+                "response_too_large",
+                "the answer of this API is larger than is taken here",
+            ),
+            (Side::Response, Self::Malformed) => (
+                StatusCode::BAD_GATEWAY,
+                "malformed_response",
+                "the answer of this API is not what its content-encoding says",
+            ),
+        };
+        Refusal::new(status, code, detail)
+    }
+}
 
 /// A body without its coding. No more is read than what comes out is asked for.
 pub(super) struct Decompressed {
     source: Body,
     decoder: Decoder,
     bounds: Bounds,
+    side: Side,
     read_bytes: u64,
     given_bytes: u64,
     state: State,
@@ -147,11 +163,17 @@ impl Decompressed {
     /// # Errors
     ///
     /// Where zstd has no memory.
-    pub(super) fn new(source: Body, coding: Coding, bounds: Bounds) -> io::Result<Self> {
+    pub(super) fn new(
+        source: Body,
+        coding: Coding,
+        bounds: Bounds,
+        side: Side,
+    ) -> io::Result<Self> {
         Ok(Self {
             source,
             decoder: Decoder::new(coding)?,
             bounds,
+            side,
             read_bytes: 0,
             given_bytes: 0,
             state: State::Decoding,
@@ -165,7 +187,7 @@ impl Decompressed {
                 State::Ended => return Poll::Ready(self.trailers.take().map(Ok)),
                 State::Draining => {
                     if !self.decoder.queue().bytes.is_empty() {
-                        return self.fail(MALFORMED);
+                        return self.fail(Fault::Malformed);
                     }
                     if self.decoder.queue().has_ended {
                         self.state = State::Ended;
@@ -175,7 +197,7 @@ impl Decompressed {
                 State::Decoding => {
                     let mut piece = BytesMut::zeroed(PIECE);
                     match self.decoder.read(&mut piece) {
-                        Ok(0) if self.decoder.has_leftover() => return self.fail(MALFORMED),
+                        Ok(0) if self.decoder.has_leftover() => return self.fail(Fault::Malformed),
                         Ok(0) => {
                             self.state = State::Draining;
                             continue;
@@ -184,11 +206,11 @@ impl Decompressed {
                             piece.truncate(length);
                             return match self.count(length) {
                                 Ok(()) => Poll::Ready(Some(Ok(Frame::data(piece.freeze())))),
-                                Err(refused) => self.fail(refused),
+                                Err(fault) => self.fail(fault),
                             };
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(_malformed) => return self.fail(MALFORMED),
+                        Err(_malformed) => return self.fail(Fault::Malformed),
                     }
                 }
             }
@@ -219,20 +241,20 @@ impl Decompressed {
         Poll::Ready(Ok(()))
     }
 
-    fn count(&mut self, length: usize) -> Result<(), Refused> {
+    fn count(&mut self, length: usize) -> Result<(), Fault> {
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         self.given_bytes = self.given_bytes.saturating_add(length);
         let by_ratio = self.read_bytes.saturating_mul(self.bounds.max_ratio).max(FREE);
         if self.given_bytes > self.bounds.max_size.min(by_ratio) {
-            return Err(TOO_LARGE);
+            return Err(Fault::TooLarge);
         }
         Ok(())
     }
 
-    fn fail(&mut self, refused: Refused) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.state = State::Ended;
         self.trailers = None;
-        let refusal = Refusal::new(refused.status, refused.code, refused.detail);
+        let refusal = fault.refusal(self.side);
         Poll::Ready(Some(Err(Box::new(BrokenOff(Box::new(refusal))))))
     }
 }

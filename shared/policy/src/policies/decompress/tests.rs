@@ -3,12 +3,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use proptest::prelude::*;
 
 use crate::Body;
 use crate::body::{BodyError, BrokenOff};
+use crate::chain::Carries;
 use crate::support::{Met, World, chain};
 
 /// A body in pieces, with a wait between two.
@@ -59,10 +60,14 @@ async fn met(policy: &str, coding: &str, body: Vec<u8>, piece: usize) -> Met {
 
 /// What comes out, or status and code of the refusal that breaks it off.
 fn read(met: &mut Met) -> Result<Vec<u8>, (u16, &'static str)> {
+    read_body(met.request.body_mut())
+}
+
+fn read_body(body: &mut Body) -> Result<Vec<u8>, (u16, &'static str)> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut plain = Vec::new();
     loop {
-        match Pin::new(met.request.body_mut()).poll_frame(&mut cx) {
+        match Pin::new(&mut *body).poll_frame(&mut cx) {
             Poll::Pending => {}
             Poll::Ready(None) => return Ok(plain),
             Poll::Ready(Some(Ok(frame))) => {
@@ -154,5 +159,120 @@ proptest! {
         }
         let mut met = runtime.block_on(met("decompress: {}", coding, bytes, piece));
         let _ = read(&mut met);
+    }
+}
+
+/// Sends an answer to a request through the policy; the request as it went on, and the answer.
+async fn answered(
+    policy: &str,
+    mut request: Request<Body>,
+    mut answer: Response<Body>,
+) -> (Request<Body>, Response<Body>) {
+    let (world, chain) = (World::default(), chain(&[policy]));
+    let (mut carries, mut cx) = (Carries::default(), world.cx());
+    let _next = chain.on_request(&mut cx, &mut request, &mut carries).await;
+    chain.on_response(&mut carries, &mut cx, &mut answer).await;
+    (request, answer)
+}
+
+fn answer(coding: &str, body: &[u8], piece: usize) -> Response<Body> {
+    let pieces = body.chunks(piece.max(1)).map(Bytes::copy_from_slice).collect();
+    let mut answer = Response::new(Body::stream(Pieces(pieces, false)));
+    for (name, value) in [
+        ("content-encoding", coding),
+        ("content-length", &body.len().to_string()),
+        ("etag", "\"a\""),
+        ("accept-ranges", "bytes"),
+        ("content-digest", "sha-256=:x:"),
+        ("cache-control", "no-transform"),
+    ] {
+        answer
+            .headers_mut()
+            .insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    answer
+}
+
+fn get() -> Request<Body> {
+    Request::get("/").body(Body::Empty).unwrap()
+}
+
+const BOTH: &str = "decompress: {response: true}";
+
+#[tokio::test]
+async fn an_answer_goes_out_plain_without_the_fields_of_its_coding() {
+    let plain = "Tollgate carries calls. ".repeat(2000).into_bytes();
+    for coding in ["gzip", "br", "zstd"] {
+        for piece in [1, 7, 1 << 20] {
+            let policy = "decompress: {request: false, response: true, max_ratio: 10000}";
+            let answer = answer(coding, &coded(coding, &plain), piece);
+            let (request, mut answer) = answered(policy, get(), answer).await;
+            assert_eq!(request.headers()["accept-encoding"], "zstd, br, gzip");
+            let mut left: Vec<&str> =
+                answer.headers().keys().map(http::HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, ["cache-control", "etag"]);
+            assert_eq!(answer.headers()["etag"], "W/\"a\"");
+            assert_eq!(read_body(answer.body_mut()).unwrap(), plain, "{coding} {piece}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_being_told_so_it_leaves_answers_and_requests_alone() {
+    let body = coded("gzip", b"plain");
+    let (request, mut sent) = answered("decompress: {}", get(), answer("gzip", &body, 5)).await;
+    assert_eq!(request.headers().get("accept-encoding"), None);
+    assert_eq!(sent.headers()["content-encoding"], "gzip");
+    assert_eq!(read_body(sent.body_mut()).unwrap(), body);
+    let upload = Request::post("/").header("content-encoding", "gzip");
+    let upload = upload.body(Body::from(Bytes::from(body.clone()))).unwrap();
+    let policy = "decompress: {request: false, response: true}";
+    let (mut request, _) = answered(policy, upload, Response::new(Body::Empty)).await;
+    assert_eq!(request.headers()["content-encoding"], "gzip");
+    assert_eq!(read_body(request.body_mut()).unwrap(), body);
+}
+
+#[tokio::test]
+async fn what_is_no_whole_coded_answer_stays_as_it_is() {
+    let mut part = answer("gzip", b"part", 9);
+    *part.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let mut empty = answer("gzip", b"", 9);
+    *empty.body_mut() = Body::Empty;
+    for before in [part, empty, answer("identity", b"plain", 9)] {
+        let (fields, status) = (before.headers().clone(), before.status());
+        let (_, after) = answered(BOTH, get(), before).await;
+        assert_eq!((after.headers(), after.status()), (&fields, status));
+    }
+    // What is asked of the upstream can be passed on as it comes.
+    for request in [Request::head("/"), Request::get("/").header("range", "bytes=0-1")] {
+        let request = request.header("accept-encoding", "gzip").body(Body::Empty).unwrap();
+        let (request, _) = answered(BOTH, request, Response::new(Body::Empty)).await;
+        assert_eq!(request.headers()["accept-encoding"], "identity");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_a_coding_that_is_not_known_is_replaced() {
+    for coding in ["deflate", "gzip, br", "compress"] {
+        let (_, mut answer) = answered(BOTH, get(), answer(coding, b"x", 1)).await;
+        let refusal = crate::Refusal::take_from(&mut answer).unwrap();
+        let told = (refusal.status.as_u16(), refusal.code);
+        assert_eq!(told, (502, "unsupported_response_encoding"), "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn bombs_and_broken_codings_break_an_answer_off() {
+    let plain = vec![0; 8 << 20];
+    for coding in ["gzip", "br", "zstd"] {
+        let whole = coded(coding, &plain);
+        for policy in [BOTH, "decompress: {response: true, max_size: 1MiB, max_ratio: 10000}"] {
+            let (_, mut answer) = answered(policy, get(), answer(coding, &whole, 1 << 20)).await;
+            let outcome = read_body(answer.body_mut());
+            assert_eq!(outcome, Err((502, "response_too_large")), "{coding} {policy}");
+        }
+        let (_, mut answer) = answered(BOTH, get(), answer(coding, b"no such coding", 3)).await;
+        assert_eq!(read_body(answer.body_mut()), Err((502, "malformed_response")), "{coding}");
     }
 }
