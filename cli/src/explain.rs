@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Outco
     } else {
         session.out.value(&answer)?;
     }
-    let is_refused = text(&answer["ends"], "as") == "refused";
+    let is_refused = answer.pointer("/ends/as").and_then(Value::as_str) == Some("refused");
     Ok(if is_refused { Outcome::Negative } else { Outcome::Done })
 }
 
@@ -117,8 +117,8 @@ fn effects(step: &Value) -> String {
     if let Some(detail) = step["detail"].as_str() {
         effects.push(detail.to_owned());
     }
-    if let Some(application) = step["caller"]["application"].as_str() {
-        let credential = text(&step["caller"], "credential");
+    if let Some(caller) = step.get("caller") {
+        let (application, credential) = (text(caller, "application"), text(caller, "credential"));
         effects.push(format!("{application} calls, with credential {credential}"));
     }
     for (field, says) in [("path", "path "), ("host", "host "), ("cache", "")] {

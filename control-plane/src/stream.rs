@@ -347,7 +347,7 @@ impl Outbound {
     /// `held`: the newest purge that the node has; none where it has none of this store.
     async fn send_missed_purges(&mut self, held: Option<u64>) {
         let batches = self.shared.purges.missed(held).await;
-        self.sent_purge = batches.last().map_or(held.unwrap_or(0), |batch| batch.to);
+        self.sent_purge = batches.last().map_or_else(|| held.unwrap_or(0), |batch| batch.to);
         self.pending.extend(batches.iter().map(Batch::message));
     }
 

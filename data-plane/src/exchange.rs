@@ -141,7 +141,7 @@ impl Call<'_> {
             }
         };
         if let Some(Rest { idle_timeout, deadline, .. }) = &rest {
-            ports.patience.set(Patience { idle: *idle_timeout, deadline: *deadline });
+            ports.patience.set(Patience { idle: *idle_timeout, deadline: deadline.end });
         }
         let mut response = response.map(Inner::into_body);
         self.entry.chain.on_response(carries, &mut cx, &mut response).await;

@@ -58,7 +58,7 @@ impl Question {
         let method =
             Method::from_bytes(asked.method.as_bytes()).map_err(|_bad| none("the method"))?;
         let url: Uri = asked.url.parse().map_err(|_bad| none("the URL"))?;
-        let authority = url.authority().ok_or(none("the URL"))?;
+        let authority = url.authority().ok_or_else(|| none("the URL"))?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_bad| none("the host"))?;
         let target = url.path_and_query().map_or("/", |target| target.as_str());
         let target: Uri = target.parse().map_err(|_bad| none("the URL"))?;
@@ -185,15 +185,13 @@ impl Rehearsed<'_> {
         let Target::Upstream(slot) = self.entry.target else {
             return json!({ "as": "refused", "code": "route_unavailable" });
         };
-        let endpoints = self.plan.upstream(slot).map(|upstream| &*upstream.endpoints);
-        let endpoints: Vec<Value> = endpoints
-            .unwrap_or_default()
-            .iter()
-            .map(|endpoint| {
-                let authority = endpoint.authority.to_str().unwrap_or_default();
-                json!({ "endpoint": authority, "well": endpoint.health.is_well() })
-            })
-            .collect();
+        let endpoints = self.plan.upstream(slot).map(|upstream| upstream.endpoints.current());
+        let all = endpoints.as_ref().map_or(&[][..], |endpoints| &endpoints.all);
+        let endpoints = all.iter().map(|endpoint| {
+            let authority = endpoint.authority.to_str().unwrap_or_default();
+            json!({ "endpoint": authority, "well": endpoint.health.is_well() })
+        });
+        let endpoints: Vec<Value> = endpoints.collect();
         json!({ "as": "forwarded", "endpoints": endpoints })
     }
 }

@@ -173,18 +173,7 @@ impl Fault {
                 "no_route",
                 "no API is published at this host and path",
             ),
-            Self::MethodNotAllowed { allow } => {
-                let names: Vec<&str> = allow.iter().map(Method::as_str).collect();
-                let refused = refusal(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "method_not_allowed",
-                    "the API does not offer this method here",
-                );
-                match HeaderValue::from_str(&names.join(", ")) {
-                    Ok(value) => refused.with(header::ALLOW, value),
-                    Err(_) => refused,
-                }
-            }
+            Self::MethodNotAllowed { allow } => method_not_allowed(&allow),
             Self::RouteUnavailable => refusal(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "route_unavailable",
@@ -225,6 +214,19 @@ impl Fault {
             }
             Self::Refused(refusal) => *refusal,
         }
+    }
+}
+
+fn method_not_allowed(allow: &[Method]) -> Refusal {
+    let names: Vec<&str> = allow.iter().map(Method::as_str).collect();
+    let refused = Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "the API does not offer this method here",
+    );
+    match HeaderValue::from_str(&names.join(", ")) {
+        Ok(value) => refused.with(header::ALLOW, value),
+        Err(_) => refused,
     }
 }
 

@@ -116,13 +116,7 @@ impl Node {
         let explainer = Explainer::default();
         let sources = Sources { cache: cache.clone(), load, explainer: explainer.clone() };
         let sync = sync::start(settings, configurator, sources, control)?;
-        let counters = match &settings.redis {
-            Some(address) => {
-                let timeout = settings.redis_timeout;
-                NodeCounters::with_redis(timeout, address.expose(), sync.live_nodes(), control)?
-            }
-            None => NodeCounters::in_memory(),
-        };
+        let counters = open_counters(settings, &sync, control)?;
         let facts = FactsSource {
             counters: counters.clone(),
             cache: cache.clone(),
@@ -245,6 +239,16 @@ impl Starting<'_> {
         }
         Ok(threads)
     }
+}
+
+fn open_counters(
+    settings: &Settings,
+    sync: &SyncHandle,
+    control: &Handle,
+) -> Result<NodeCounters, AddressError> {
+    let Some(address) = &settings.redis else { return Ok(NodeCounters::in_memory()) };
+    let (timeout, live_nodes) = (settings.redis_timeout, sync.live_nodes());
+    NodeCounters::with_redis(timeout, address.expose(), live_nodes, control)
 }
 
 type LogParts = (Option<Sink>, Option<JoinHandle<()>>);

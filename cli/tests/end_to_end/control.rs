@@ -93,6 +93,8 @@ async fn all_examples_can_be_applied_together() {
         .args(["apply", "-f", examples.to_str().unwrap(), "-o", "json"])
         .args(["--server", &server, "--token", TOKEN])
         .env("BILLING_TOKEN", "a-token-of-billing")
+        .env("PSEUDONYM_KEY", "a key for pseudonyms of at least 16 bytes")
+        .env("PARTNER_SIGNING_KEY", "YSBrZXkgb2YgYSBwYXJ0bmVyLCBvZiBhdCBsZWFzdCAzMiBieXRlcw==")
         .output()
         .unwrap();
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));

@@ -72,7 +72,7 @@ fn question(body: Body) -> Result<v1::Explain, Issues> {
         issues.add("/url", "invalid_url", "give it as http://HOST/PATH");
     }
     let address = body.client_address.map(|text| text.parse::<IpAddr>());
-    let address = address.unwrap_or(Ok(Ipv4Addr::LOCALHOST.into()));
+    let address = address.unwrap_or_else(|| Ok(Ipv4Addr::LOCALHOST.into()));
     if address.is_err() {
         issues.add("/client_address", "invalid_address", "give an address such as 203.0.113.7");
     }

@@ -113,10 +113,6 @@ impl Ports for RequestPorts<'_> {
         self
     }
 
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(tokio::time::sleep(time))
-    }
-
     fn cache(&self) -> Option<&Arc<dyn Cache>> {
         self.cache
     }

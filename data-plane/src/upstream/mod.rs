@@ -412,8 +412,10 @@ impl Attempt<'_> {
                 // The upstream takes nothing.
                 None => return None,
             };
-            let later =
-                self.times.limit.map_or(last_byte + timeout, |limit| limit.min(last_byte + timeout));
+            let later = self
+                .times
+                .limit
+                .map_or(last_byte + timeout, |limit| limit.min(last_byte + timeout));
             if later <= Instant::now() {
                 return None;
             }

@@ -85,6 +85,7 @@ pub(super) fn retries_on(upstream: &UpstreamPlan, fault: &Fault) -> bool {
         | Fault::Refused(_)
         | Fault::NotConfigured
         | Fault::TooSlow
+        | Fault::DeadlineExceeded
         | Fault::NoRoute
         | Fault::MethodNotAllowed { .. }
         | Fault::RouteUnavailable

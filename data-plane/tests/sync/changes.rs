@@ -111,7 +111,11 @@ async fn a_snapshot_of_another_epoch_replaces_everything() {
 fn good_welcome() -> v1::Welcome {
     match welcome() {
         Message::Welcome(welcome) => welcome,
-        Message::Snapshot(_) | Message::Delta(_) | Message::Cluster(_) => unreachable!(),
+        Message::Snapshot(_)
+        | Message::Delta(_)
+        | Message::Cluster(_)
+        | Message::Purges(_)
+        | Message::Explain(_) => unreachable!(),
     }
 }
 

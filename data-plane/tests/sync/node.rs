@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::runtime::Handle;
+use tollgate_data_plane::explain::Explainer;
 use tollgate_data_plane::plan::Configurator;
 use tollgate_data_plane::settings::Settings;
-use tollgate_data_plane::sync::{self, Load, StartError, SyncHandle};
+use tollgate_data_plane::sync::{self, Load, Sources, StartError, SyncHandle};
 use tollgate_model::wire::{Digest, id_of};
 use tollgate_model::{FromText, Issues, Name};
 use tollgate_proto::v1;
@@ -137,7 +138,9 @@ pub(crate) fn try_start(settings: &Settings) -> Result<SyncHandle, StartError> {
         Box::new(|_gateway, _unserved| Issues::default()),
     );
     let load = Load { open_connections: 4, requests_total: 5, resident_bytes: 6 };
-    sync::start(settings, configurator, Arc::new(move || load), &Handle::current())
+    let sources =
+        Sources { cache: None, load: Arc::new(move || load), explainer: Explainer::default() };
+    sync::start(settings, configurator, sources, &Handle::current())
 }
 
 pub(crate) fn start(settings: &Settings) -> SyncHandle {

@@ -167,21 +167,13 @@ impl Place {
             let found = found.unwrap_or(Err(lookup::Failed::TooSlow));
             let wait = match found {
                 Ok(Found { addresses, ttl }) => {
-                    if pause > FIRST_PAUSE {
-                        tracing::info!(name = ?self.name, "a name is answered for again");
-                    }
+                    self.say_whether_new(pause, None);
                     pause = FIRST_PAUSE;
                     named.answered(self.index, Some(addresses));
                     ttl.clamp(LEAST_TTL, MOST_TTL)
                 }
                 Err(error) => {
-                    if pause == FIRST_PAUSE {
-                        tracing::warn!(
-                            name = ?self.name,
-                            error = %error,
-                            "a name has no answer; the addresses known before are kept"
-                        );
-                    }
+                    self.say_whether_new(pause, Some(error));
                     named.answered(self.index, None);
                     let wait = pause;
                     pause = (pause * 2).min(MOST_PAUSE);
@@ -190,6 +182,19 @@ impl Place {
             };
             drop(named);
             sleep(wait).await;
+        }
+    }
+
+    /// Logs a failure once, and once that it is over. The pause has grown since the first failure.
+    fn say_whether_new(&self, pause: Duration, failed: Option<lookup::Failed>) {
+        match (failed, pause > FIRST_PAUSE) {
+            (Some(error), false) => tracing::warn!(
+                name = ?self.name,
+                error = %error,
+                "a name has no answer; the addresses known before are kept"
+            ),
+            (None, true) => tracing::info!(name = ?self.name, "a name is answered for again"),
+            (Some(_), true) | (None, false) => {}
         }
     }
 }

@@ -176,7 +176,6 @@ policies! {
     validate::Validate,
     headers::Headers,
     decompress::Decompress,
-    transform::Transform,
     compress::Compress,
     mask::Mask,
     query::Query,

@@ -314,7 +314,6 @@ impl Ports for World {
     fn remembered(&self) -> &Remembered {
         &self.remembered
     }
-
 }
 
 /// Key sets that are written down beforehand.

@@ -311,7 +311,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn any_body_in_any_pieces_reads_back(steps in steps(), coding in 0usize..3) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let coding = ["gzip", "br", "zstd"][coding];
         let plain: Vec<u8> = steps
             .iter()

@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_bytes_end_in_a_body_or_a_refusal(body in proptest::collection::vec(any::<u8>(), 1..600), coding in 0usize..3, flip in any::<bool>(), piece in 1usize..64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let coding = ["gzip", "br", "zstd"][coding];
         let mut bytes = if flip { coded(coding, &body) } else { body.clone() };
         if flip {

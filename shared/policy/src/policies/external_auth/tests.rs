@@ -899,7 +899,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
     #[test]
     fn no_bytes_of_a_grpc_service_let_a_request_through_by_chance(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80), is_framed: bool) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let body = if is_framed {
             [&[0, 0, 0, 0, u8::try_from(body.len()).unwrap()][..], &body].concat()
         } else {

@@ -232,9 +232,9 @@ impl RuleConfig {
         }
         let find = kind
             .map(Find::Kind)
-            .or(words.map(Find::Expression))
-            .or(expression.map(Find::Expression))
-            .or(path.map(Find::Path))?;
+            .or_else(|| words.map(Find::Expression))
+            .or_else(|| expression.map(Find::Expression))
+            .or_else(|| path.map(Find::Path))?;
         Some(Rule { find, replacement })
     }
 }

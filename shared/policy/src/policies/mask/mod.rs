@@ -232,7 +232,7 @@ impl Mask {
         // The reading below counts the bytes; what is too large may have to go out all the same.
         let bounds = Bounds { max_size: u64::MAX, max_ratio: MAX_RATIO };
         decompress::decode_response(response, bounds)?;
-        let body = std::mem::take(response.body_mut());
+        let body = cx.ports.in_time(std::mem::take(response.body_mut()));
         let bytes = match read::read(body, self.compiled.max_body).await.map_err(broken_off)? {
             Read::Whole(bytes) => bytes,
             Read::TooLarge(body) if self.compiled.on_large == OnLarge::Pass => {

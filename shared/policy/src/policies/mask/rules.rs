@@ -215,7 +215,8 @@ mod tests {
         let mut placed = Vec::new();
         place(&mut placed, &[2..4, 6..9], 0);
         place(&mut placed, &[0..3, 5..7, 8..12, 13..14], 1);
-        place(&mut placed, &[0..20], 2);
+        let whole = 0..20;
+        place(&mut placed, std::slice::from_ref(&whole), 2);
         let found: Vec<_> =
             placed.iter().map(|p| (p.span.start, p.span.end, p.rule, p.is_whole)).collect();
         let expected = [

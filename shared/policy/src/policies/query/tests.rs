@@ -59,7 +59,7 @@ fn its_secrets_are_references() {
 proptest! {
     #[test]
     fn a_removed_parameter_is_gone_however_it_was_written(query in "[ab%61+&=;;]{0,24}") {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let met = runtime.block_on(sent("query: {remove: [a]}", &format!("/x?{query}")));
         let left = met.target.split_once('?').map_or("", |(_, left)| left);
         let name = |pair: &str| decode_query(pair.split('=').next().unwrap()).into_owned();

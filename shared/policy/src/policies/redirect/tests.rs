@@ -91,7 +91,7 @@ fn its_secrets_are_references() {
 proptest! {
     #[test]
     fn whatever_a_caller_sends_the_host_is_the_operators(value in any::<String>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let chain = chain(&["redirect: {to: 'https://new.test/{path.id}?x={path.id}', keep_query: false}"]);
         let mut world = World::default();
         world.parameters.insert("id".to_owned(), value);

@@ -97,7 +97,7 @@ fn its_secrets_are_references() {
 proptest! {
     #[test]
     fn whatever_a_caller_sends_json_stays_json(value in any::<String>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut world = World::default();
         world.parameters.insert("id".to_owned(), value.clone());
         let chain = chain(&["respond: {json: {id: '{path.id}'}}"]);

@@ -119,7 +119,7 @@ fn its_secrets_are_references() {
 proptest! {
     #[test]
     fn whatever_the_values_what_is_sent_is_one_path_in_its_form(value in any::<String>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let chain = chain(&["rewrite: {template: '/x/{path.id}/y'}"]);
         let mut world = World::default();
         world.parameters.insert("id".to_owned(), value);

@@ -107,13 +107,12 @@ impl Policy for Validate {
     }
 }
 
+/// The operation of a request, and its body where that is to be read.
+type Asking<'a> = (Option<usize>, Option<Box<Opened<'a>>>);
+
 impl Validate {
     /// Finds the operation and checks all but the body. None is left where there is no body to read.
-    fn open(
-        &self,
-        cx: &Cx<'_>,
-        request: &mut Request<Body>,
-    ) -> Result<(Option<usize>, Option<Box<Opened<'_>>>), Box<Refusal>> {
+    fn open(&self, cx: &Cx<'_>, request: &mut Request<Body>) -> Result<Asking<'_>, Box<Refusal>> {
         let mut checker = Checker::new(&self.compiled.requests);
         let place = match &self.compiled.source {
             Source::Schemas(_) => Some(0),

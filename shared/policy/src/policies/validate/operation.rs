@@ -207,7 +207,7 @@ pub(super) fn lacks_body(checker: &mut Checker<'_>) {
 }
 
 fn form(bytes: &[u8], shape: &Shape) -> Result<Json, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not a form: it is not UTF-8")?;
+    let text = std::str::from_utf8(bytes).map_err(|_not_utf8| "is not a form: it is not UTF-8")?;
     let pairs = pairs(text).ok_or("has more than 1,000 fields, or a name that is not UTF-8")?;
     let members: &[_] = match shape {
         Shape::Object(members) => members,

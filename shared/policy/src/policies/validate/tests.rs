@@ -403,6 +403,7 @@ fn json_answer(status: u16, body: &str) -> Response<Body> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn answers_are_checked_and_nothing_of_the_fault_is_told() {
     let items = || Request::get("/items").header("x-tenant", "a");
     let other = |status: u16, media: &str, body: &'static str| {

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::arithmetic::{negated, of_time};
 use super::moment::moment;
 use super::program::{Conversion, Loop, LoopKind, MAX_NESTED_LOOPS, Node, Search};
 use super::syntax::{Literal, Operator};
@@ -308,7 +309,7 @@ impl<'a> Evaluation<'a> {
                 match item {
                     Value::Text(key) => Ok(map.has(&key)),
                     // These can be keys in CEL, but never are.
-                    Value::Bool(_) | Value::Int(_) => Ok(false),
+                    Value::Bool(_) | Value::Int(_) | Value::Double(_) => Ok(false),
                     _ => Err(Failure::WrongType),
                 }
             }
@@ -439,7 +440,7 @@ impl<'a> Evaluation<'a> {
                 (LoopKind::Exists, Ok(true)) => return Ok(Value::Bool(true)),
                 // As of `&&` and `||`, an item that decides wins over one that has no value.
                 (LoopKind::All | LoopKind::Exists, Err(failure)) => {
-                    failed = failed.or(Some(failure))
+                    failed = failed.or(Some(failure));
                 }
                 (_, Err(failure)) => return Err(failure),
                 (LoopKind::Filter, Ok(true)) => made.push(item),
@@ -477,40 +478,4 @@ fn text_of(value: Value<'_>) -> Result<Cow<'_, str>> {
 
 fn size(size: usize) -> Result<Value<'static>> {
     i64::try_from(size).map(Value::Int).map_err(|_too_large| Failure::OutOfRange)
-}
-
-fn negated(value: Value<'_>) -> Result<Value<'_>> {
-    if let Value::Int(number) = value {
-        return number.checked_neg().map(Value::Int).ok_or(Failure::OutOfRange);
-    }
-    if let Value::Double(number) = value {
-        Ok(Value::Double(-number))
-    } else {
-        Err(Failure::WrongType)
-    }
-}
-
-/// Sums and differences of moments and spans.
-fn of_time<'a>(operator: Operator, one: Value<'a>, other: Value<'a>) -> Result<Value<'a>> {
-    let is_sum = match operator {
-        Operator::Add => true,
-        Operator::Subtract => false,
-        _ => return Err(Failure::WrongType),
-    };
-    let moved = |moment: Timestamp, span: jiff::SignedDuration| {
-        let moved = if is_sum { moment.checked_add(span) } else { moment.checked_sub(span) };
-        moved.map(Value::Time).map_err(|_too_far| Failure::OutOfRange)
-    };
-    match (one, other) {
-        (Value::Time(moment), Value::Span(span)) => moved(moment, span),
-        (Value::Span(span), Value::Time(moment)) if is_sum => moved(moment, span),
-        (Value::Time(one), Value::Time(other)) if !is_sum => {
-            Ok(Value::Span(one.duration_since(other)))
-        }
-        (Value::Span(one), Value::Span(other)) => {
-            let span = if is_sum { one.checked_add(other) } else { one.checked_sub(other) };
-            span.map(Value::Span).ok_or(Failure::OutOfRange)
-        }
-        _ => Err(Failure::WrongType),
-    }
 }

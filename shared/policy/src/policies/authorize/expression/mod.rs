@@ -7,6 +7,11 @@
 //!
 //! Source: the CEL specification, <https://github.com/google/cel-spec>; the subset is in MANUAL.md.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an operation takes values of one kind or two; every other, also one to come, is of the wrong type"
+)]
+
 // Words and signs.
 mod lexer;
 // What is written, as a tree, and what can be wrong with it.
@@ -27,6 +32,8 @@ mod program;
 mod moment;
 // What expressions work with.
 mod value;
+// Calculating with them.
+mod arithmetic;
 // A program and a request: true, false, or no answer.
 mod evaluate;
 

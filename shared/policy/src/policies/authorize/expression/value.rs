@@ -168,11 +168,9 @@ impl<'a> Map<'a> {
     /// Where one is no text that can be read.
     pub(super) fn keys(&self) -> Result<Vec<Value<'a>>, Failure> {
         Ok(match self {
-            Self::Json(fields) => fields
-                .into_iter()
-                .flat_map(|fields| fields.keys())
-                .map(|key| Value::text(key))
-                .collect(),
+            Self::Json(fields) => {
+                fields.iter().flat_map(|fields| fields.keys()).map(|key| Value::text(key)).collect()
+            }
             Self::Headers(fields) => fields.keys().map(|name| Value::text(name.as_str())).collect(),
             Self::Query(query) => {
                 let mut names =

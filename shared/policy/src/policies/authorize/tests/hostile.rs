@@ -154,6 +154,7 @@ fn a_long_query_and_many_headers_are_paid_for() {
 }
 
 /// Any parts in any order: mostly no expression, and often one of the wrong types.
+#[expect(clippy::too_many_lines, reason = "a table of parts")]
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "claims",
@@ -309,6 +310,7 @@ fn leaf(sort: Sort, loops: usize) -> BoxedStrategy<String> {
     prop::sample::select(leaves).prop_map(str::to_owned).boxed()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm a sort of expression")]
 fn of_sort(sort: Sort, depth: u32, loops: usize) -> BoxedStrategy<String> {
     if depth == 0 {
         return leaf(sort, loops);

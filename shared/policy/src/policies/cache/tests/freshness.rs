@@ -222,7 +222,7 @@ proptest! {
         said.push_str(flag);
         let policy = own.map_or_else(|| "cache: {}".to_owned(), |own| format!("cache: {{stale_while_revalidate: {own}s}}"));
         let asks = max_stale.map(|stale| format!("max-stale={stale}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let outcome = runtime.block_on(async {
             let mut site = Site::new(&policy);
             let first = answer(200, &[("cache-control", &said), ("age", &age.to_string())], "first");

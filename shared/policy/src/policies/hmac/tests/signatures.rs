@@ -213,7 +213,7 @@ impl Parts {
 }
 
 fn met(policy: &str, request: Request<Body>) -> Met {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(meet(policy, request))
 }
 

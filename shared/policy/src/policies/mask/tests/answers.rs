@@ -259,8 +259,10 @@ async fn what_is_too_large_is_not_shown_unless_it_may_be() {
     for length in [1, 100, 1 << 20] {
         for coding in [None, Some("zstd")] {
             let body = || {
-                let bytes = coding
-                    .map_or(text.clone().into_bytes(), |coding| coded(coding, text.as_bytes()));
+                let bytes = coding.map_or_else(
+                    || text.clone().into_bytes(),
+                    |coding| coded(coding, text.as_bytes()),
+                );
                 let mut answer = answer("text/plain", "");
                 answer.headers_mut().insert("content-length", HeaderValue::from(bytes.len()));
                 if let Some(coding) = coding {

@@ -176,7 +176,7 @@ proptest! {
         // Nothing before or behind it makes a word or a fraction of it.
         prop_assume!(!before.ends_with(|c: char| c.is_alphanumeric() || c == '.'));
         prop_assume!(!after.starts_with(char::is_alphanumeric));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let body = format!("{before}{card}{after}");
         let masked = runtime.block_on(text("rules: [{kind: card}]", "text/plain", &body)).unwrap();
         prop_assert!(!masked.contains(&card), "{masked}");

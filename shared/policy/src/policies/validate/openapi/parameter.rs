@@ -94,9 +94,11 @@ impl Coding {
         };
         match bytes {
             Cow::Borrowed(bytes) => {
-                std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| NOT_UTF8)
+                std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_not_utf8| NOT_UTF8)
             }
-            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| NOT_UTF8),
+            Cow::Owned(bytes) => {
+                String::from_utf8(bytes).map(Cow::Owned).map_err(|_not_utf8| NOT_UTF8)
+            }
         }
     }
 }
@@ -137,7 +139,7 @@ pub(crate) fn field<'h>(
 ) -> Result<Option<Cow<'h, str>>, Unfit> {
     let mut joined: Option<Cow<'h, str>> = None;
     for line in headers.get_all(name) {
-        let line = line.to_str().map_err(|_| NOT_UTF8)?.trim();
+        let line = line.to_str().map_err(|_not_utf8| NOT_UTF8)?.trim();
         joined = Some(match joined {
             None => Cow::Borrowed(line),
             Some(before) => Cow::Owned(format!("{before}, {line}")),
@@ -211,7 +213,7 @@ impl Parameter {
     pub(crate) fn of_text<'t>(&self, text: &'t str, coding: Coding) -> Result<Json, Unfit> {
         if self.style == Style::Json {
             let text = coding.decode(text)?;
-            return Json::parse(text.as_bytes()).map_err(|_| NO_JSON);
+            return Json::parse(text.as_bytes()).map_err(|_not_json| NO_JSON);
         }
         match &self.shape {
             Shape::Scalar(scalar) => Ok(scalar.read(&coding.decode(text)?)),
@@ -246,7 +248,9 @@ impl Parameter {
                 let separator = if self.style == Style::Spaces { ' ' } else { '|' };
                 (&*decoded, Coding::Plain, separator)
             }
-            _ => (text, coding, ','),
+            Style::Exploded | Style::Commas | Style::Assignments | Style::Deep | Style::Json => {
+                (text, coding, ',')
+            }
         };
         let items = text.split(separator).map(|item| {
             let item = if matches!(coding, Coding::Plain) { item.trim() } else { item };

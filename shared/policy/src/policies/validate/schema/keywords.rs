@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::build::{Builder, Dialect, Direction};
 use super::{
-    Applied, Bound, Condition, Contains, Forbidden, Format, Lists, Node, NodeId, Numbers, Objects,
-    Texts, Types, Unevaluated,
+    Applied, Bound, Condition, Contains, Forbidden, Format, Lists, Names, Node, NodeId, Numbers,
+    Objects, Texts, Types, Unevaluated,
 };
 use crate::policies::validate::json::{Json, Number};
 
@@ -184,10 +184,12 @@ impl<'d> Builder<'d, '_> {
             self.dialect == Dialect::OpenApi30
                 && members.get(flag).and_then(Value::as_bool) == Some(true)
         };
-        match bound {
-            Bound::AtLeast if has("exclusiveMinimum") => Bound::Above,
-            Bound::AtMost if has("exclusiveMaximum") => Bound::Below,
-            other => other,
+        if bound == Bound::AtLeast && has("exclusiveMinimum") {
+            Bound::Above
+        } else if bound == Bound::AtMost && has("exclusiveMaximum") {
+            Bound::Below
+        } else {
+            bound
         }
     }
 
@@ -316,7 +318,7 @@ impl<'d> Builder<'d, '_> {
     fn hidden(
         &mut self,
         properties: &[(&str, String)],
-    ) -> (Vec<Box<str>>, Option<(Forbidden, Box<[Box<str>]>)>) {
+    ) -> (Vec<Box<str>>, Option<(Forbidden, Names)>) {
         let (flag, forbidden) = match self.direction {
             None => return (Vec::new(), None),
             Some(Direction::Request) => ("readOnly", Forbidden::ReadOnly),
@@ -335,11 +337,7 @@ impl<'d> Builder<'d, '_> {
     }
 
     /// `dependentRequired`, and what of draft 7's `dependencies` is the same.
-    fn dependent_names(
-        &mut self,
-        at: &str,
-        members: &'d Members,
-    ) -> Vec<(Box<str>, Box<[Box<str>]>)> {
+    fn dependent_names(&mut self, at: &str, members: &'d Members) -> Vec<(Box<str>, Names)> {
         let key = self.dependencies("dependentRequired");
         let mut dependent = Vec::new();
         for (name, pointer) in self.entries(at, members, key) {
@@ -361,13 +359,11 @@ impl<'d> Builder<'d, '_> {
     }
 
     fn alternatives(&mut self, at: &str, members: &Members, key: &str) -> Option<Vec<NodeId>> {
-        match members.get(key)? {
-            Value::Array(list) if !list.is_empty() => Some(self.schemas(at, key, list.len())),
-            _ => {
-                self.wrong(at, key, "a list of schemas");
-                None
-            }
+        let list = members.get(key)?.as_array().filter(|list| !list.is_empty());
+        if list.is_none() {
+            self.wrong(at, key, "a list of schemas");
         }
+        list.map(|list| self.schemas(at, key, list.len()))
     }
 
     fn applied(&mut self, at: &str, members: &'d Members) -> Option<Applied> {

@@ -193,6 +193,9 @@ struct Contains {
     evaluates: bool,
 }
 
+/// Names of properties.
+type Names = Box<[Box<str>]>;
+
 /// What an object must be.
 #[derive(Default)]
 struct Objects {
@@ -204,9 +207,9 @@ struct Objects {
     patterns: Box<[(Arc<Regex>, NodeId)]>,
     additional: Option<NodeId>,
     names: Option<NodeId>,
-    dependent: Box<[(Box<str>, Box<[Box<str>]>)]>,
+    dependent: Box<[(Box<str>, Names)]>,
     /// Properties that are not for this direction, in order; and what is said of them.
-    forbidden: Option<(Forbidden, Box<[Box<str>]>)>,
+    forbidden: Option<(Forbidden, Names)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

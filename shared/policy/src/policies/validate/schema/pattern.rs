@@ -22,19 +22,18 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
         .size_limit(MAX_COMPILED)
         .dfa_size_limit(MAX_COMPILED)
         .build();
-    compiled.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => {
-            "is too large compiled; bound the length by `maxLength`, not by counts in the expression"
-                .to_owned()
+    compiled.map_err(|error| {
+        if matches!(error, regex::Error::CompiledTooBig(_)) {
+            return "is too large compiled; bound the length by `maxLength`, not by counts in the expression"
+                .to_owned();
         }
-        _ if is_lookaround => {
-            "looks around (`(?=`, `(?!`), which is not linear in time; write it without".to_owned()
+        if is_lookaround {
+            return "looks around (`(?=`, `(?!`), which is not linear in time; write it without"
+                .to_owned();
         }
-        error => {
-            let detail = error.to_string();
-            let last = detail.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("is not an expression that can be used: {last}")
-        }
+        let detail = error.to_string();
+        let last = detail.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("is not an expression that can be used: {last}")
     })
 }
 
