@@ -66,6 +66,9 @@ pub struct Line<'a> {
     /// What the cache did: `hit`, `collapsed`, `stale`, `revalidated`, `miss`, `bypass`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<&'static str>,
+    /// What a limit that only watches would have refused it with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadowed: Option<&'static str>,
     /// Of the request's body.
     pub request_bytes: u64,
     /// Of the response's body.
@@ -341,6 +344,7 @@ mod tests {
             application: None,
             credential: None,
             cache: None,
+            shadowed: None,
             request_bytes: 0,
             response_bytes: 2,
             duration_us: 5,

@@ -116,6 +116,7 @@ impl Call<'_> {
             claims: None,
             onward: forward::onward(self.entry, self.arrival),
             cache: Caching::default(),
+            shadowed: None,
             ports: &ports,
         };
         let flow = self.entry.chain.on_request(&mut cx, &mut request, carries).await;
@@ -146,6 +147,7 @@ impl Call<'_> {
         let mut response = response.map(Inner::into_body);
         self.entry.chain.on_response(carries, &mut cx, &mut response).await;
         record.cache = cx.cache.outcome;
+        record.shadowed = cx.shadowed;
         match Refusal::take_from(&mut response) {
             None => (response.map(Inner::Body), rest),
             // Its connection goes with the rest: nobody reads that answer to its end.

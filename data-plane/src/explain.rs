@@ -166,6 +166,7 @@ impl Rehearsed<'_> {
             claims: None,
             onward: forward::onward(self.entry, self.arrival),
             cache: Caching::default(),
+            shadowed: None,
             ports: &rehearsal,
         };
         self.entry.chain.rehearse(&mut cx, request).await

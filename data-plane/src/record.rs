@@ -41,6 +41,8 @@ pub struct Record {
     pub caller: Option<Arc<Caller>>,
     /// What a cache did for it.
     pub cache: Option<CacheOutcome>,
+    /// What a limit that only watches would have refused it with.
+    pub shadowed: Option<&'static str>,
     /// Why, where it was not the upstream's answer.
     pub fault: Option<(&'static str, Side)>,
     /// How far the request's body has come, where it has one that went upstream.
@@ -96,6 +98,7 @@ impl Record {
             client: None,
             caller: None,
             cache: None,
+            shadowed: None,
             fault: None,
             upload: None,
             pace: None,
@@ -124,6 +127,7 @@ impl Record {
             client: self.client.clone(),
             caller: self.caller.clone(),
             cache: None,
+            shadowed: None,
             fault: None,
             upload: None,
             pace: None,
@@ -217,6 +221,7 @@ impl Record {
             application: self.caller.as_ref().map(|caller| caller.application.as_str()),
             credential: self.caller.as_ref().map(|caller| caller.credential.as_str()),
             cache: self.cache.map(CacheOutcome::name),
+            shadowed: self.shadowed,
             request_bytes: outcome.request_bytes,
             response_bytes: outcome.response_bytes,
             duration_us: outcome.duration_micros,

@@ -89,6 +89,7 @@ async fn run(refresh: Refresh) {
         certificate: peer.certificate(),
         onward: forward::onward(entry, &arrival),
         cache,
+        shadowed: None,
         ports: &ports,
     };
     let mut carries = Carries::default();

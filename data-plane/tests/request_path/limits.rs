@@ -197,3 +197,19 @@ async fn a_quota_admits_its_number_in_a_window_of_the_calendar() {
     assert!(answer.field("ratelimit-policy").starts_with("\"default\";q=2;w=31"));
     assert_eq!(backend.requests(), 2);
 }
+
+#[tokio::test]
+async fn a_limit_that_only_watches_is_told_in_the_access_log_alone() {
+    let backend = Upstream::start("a").unwrap();
+    let policies = "policies: [{rate_limit: {limit: 1, window: 1h, by: ip, shadow: true}}]";
+    let node = TestNode::with(&published(backend.address(), "", policies));
+    for _ in 0..2 {
+        let answer = node.get("/").await;
+        assert_eq!((answer.status, answer.field("ratelimit")), (200, ""));
+    }
+    let records = node.records(2).await;
+    assert_eq!(
+        (records[0].get("shadowed"), &records[1]["shadowed"]),
+        (None, &"rate_limited".into())
+    );
+}

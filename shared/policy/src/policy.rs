@@ -260,6 +260,8 @@ pub struct Cx<'a> {
     pub onward: Onward,
     /// What the cache did, and what it asks for.
     pub cache: Caching,
+    /// The code that the first limit would have refused it with that only watches.
+    pub shadowed: Option<&'static str>,
     /// The world.
     pub ports: &'a dyn Ports,
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
-use tollgate_model::{Name, ResourceId};
+use tollgate_model::{Issue, Issues, Name, ResourceId};
 
 use super::subject::By;
+use super::written::Permits;
 use super::{Definition, Window};
 use crate::body::Body;
-use crate::policy::{Cx, Refusal};
+use crate::policy::{Cx, Flow, Refusal};
 use crate::ports::{Decision, Take, Taken};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -22,6 +23,10 @@ pub struct Meter {
     policy_field: PolicyField,
     /// `"name";r=`, as it begins in `ratelimit`.
     field_start: Box<str>,
+    /// What one request takes.
+    cost: u64,
+    /// Whether it only watches.
+    is_shadow: bool,
 }
 
 /// `"name";q=100;w=60`, as it stands in `ratelimit-policy`.
@@ -46,7 +51,28 @@ impl Meter {
             Window::Calendar(_) => PolicyField::Start(start.into_boxed_str()),
         };
         let field_start = format!("\"{name}\";r=").into_boxed_str();
-        Self { definition, by, policy_field, field_start }
+        Self { definition, by, policy_field, field_start, cost: 1, is_shadow: false }
+    }
+
+    /// The same where one request takes so much.
+    ///
+    /// # Errors
+    ///
+    /// Where that is more than the limit.
+    pub fn costing(mut self, cost: Option<Permits>) -> Result<Self, Issues> {
+        self.cost = cost.map_or(1, Permits::get);
+        if self.cost <= self.definition.limit {
+            return Ok(self);
+        }
+        let problem = "is more than the limit, so that no request would be admitted";
+        Err(Issues::one(Issue::new("/cost", "out_of_range", problem)))
+    }
+
+    /// The same where it only watches, or not.
+    #[must_use]
+    pub fn shadowing(mut self, is_shadow: bool) -> Self {
+        self.is_shadow = is_shadow;
+        self
     }
 
     /// The counter that it keeps.
@@ -68,7 +94,7 @@ impl Meter {
             definition: &self.definition,
             tenant: &cx.route.tenant,
             subject: &subject,
-            cost: 1,
+            cost: self.cost,
             now_unix_micros: cx.now_unix_micros,
         };
         match cx.ports.counters().take(take) {
@@ -77,16 +103,35 @@ impl Meter {
         }
     }
 
-    /// Tells a client what is left.
+    /// Lets a request on, or turns it away with this code and detail.
+    pub fn judge(
+        &self,
+        decision: Decision,
+        cx: &mut Cx<'_>,
+        told: (&'static str, &'static str),
+    ) -> Flow<Decision> {
+        if decision.is_admitted {
+            return Flow::Next(decision);
+        }
+        if self.is_shadow {
+            cx.shadowed.get_or_insert(told.0);
+            return Flow::Next(decision);
+        }
+        self.refuse(decision, cx.now_unix_micros, told).into_flow()
+    }
+
+    /// Tells a client what is left, unless it only watches.
     pub fn tell(&self, decision: Decision, now_unix_micros: u64, headers: &mut HeaderMap) {
+        if self.is_shadow {
+            return;
+        }
         for (name, value) in self.fields(decision, now_unix_micros) {
             headers.append(name, value);
         }
     }
 
     /// Tells a client that nothing is left, and until when.
-    #[must_use]
-    pub fn refuse(
+    fn refuse(
         &self,
         decision: Decision,
         now_unix_micros: u64,

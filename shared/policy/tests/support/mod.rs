@@ -139,6 +139,7 @@ impl World {
             claims: self.claims.clone(),
             onward: Onward::default(),
             cache: Caching::default(),
+            shadowed: None,
             ports: self,
         }
     }

@@ -44,6 +44,13 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<Failure>")]
     pub on_failure: Failure,
+    /// What one request takes of the limit, 1 to the limit. Default 1.
+    #[deserr(default)]
+    pub cost: Option<Permits>,
+    /// Whether it only watches: it counts, and what it would refuse goes on and is told in the access log as `shadowed`. Default false.
+    #[deserr(default)]
+    #[schemars(with = "Option<bool>")]
+    pub shadow: bool,
     /// Stands in the `ratelimit` fields, and tells limits apart. Default `default`.
     #[deserr(default)]
     pub name: Option<Name>,
@@ -95,7 +102,8 @@ impl Policy for Quota {
             enforcement: config.mode.into(),
             on_failure: config.on_failure.into(),
         };
-        Ok(Self { meter: Meter::new(definition, by, &name), detail })
+        let meter = Meter::new(definition, by, &name).shadowing(config.shadow);
+        Ok(Self { meter: meter.costing(config.cost)?, detail })
     }
 
     fn own_name(&self) -> Option<&str> {
@@ -108,11 +116,7 @@ impl Policy for Quota {
 
     async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Decision> {
         let decision = self.meter.take(cx, request).await;
-        if decision.is_admitted {
-            return Flow::Next(decision);
-        }
-        let code = ("quota_exhausted", self.detail);
-        self.meter.refuse(decision, cx.now_unix_micros, code).into_flow()
+        self.meter.judge(decision, cx, ("quota_exhausted", self.detail))
     }
 
     fn on_response(

@@ -43,6 +43,13 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<Failure>")]
     pub on_failure: Failure,
+    /// What one request takes of the limit, 1 to the limit. Default 1.
+    #[deserr(default)]
+    pub cost: Option<Permits>,
+    /// Whether it only watches: it counts, and what it would refuse goes on and is told in the access log as `shadowed`. Default false.
+    #[deserr(default)]
+    #[schemars(with = "Option<bool>")]
+    pub shadow: bool,
     /// Stands in the `ratelimit` fields, and tells limits apart. Default `default`.
     #[deserr(default)]
     pub name: Option<Name>,
@@ -93,7 +100,8 @@ impl Policy for RateLimit {
             enforcement: config.mode.into(),
             on_failure: config.on_failure.into(),
         };
-        Ok(Self(Meter::new(definition, by, &name)))
+        let meter = Meter::new(definition, by, &name).shadowing(config.shadow);
+        meter.costing(config.cost).map(Self)
     }
 
     fn own_name(&self) -> Option<&str> {
@@ -106,11 +114,7 @@ impl Policy for RateLimit {
 
     async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Decision> {
         let decision = self.0.take(cx, request).await;
-        if decision.is_admitted {
-            return Flow::Next(decision);
-        }
-        let code = ("rate_limited", "too many requests in this window");
-        self.0.refuse(decision, cx.now_unix_micros, code).into_flow()
+        self.0.judge(decision, cx, ("rate_limited", "too many requests in this window"))
     }
 
     fn on_response(

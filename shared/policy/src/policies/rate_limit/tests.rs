@@ -143,3 +143,37 @@ fn what_is_left_out_is_leased_and_falls_back_to_a_local_share() {
     assert_eq!(definition.enforcement, crate::limit::Enforcement::Leased);
     assert_eq!(definition.on_failure, crate::limit::OnFailure::LocalShare);
 }
+
+#[tokio::test]
+async fn a_request_takes_what_it_costs() {
+    let (world, chain) =
+        (World::default(), chain(&["rate_limit: {limit: 10, window: 1h, cost: 4, by: ip}"]));
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        let met = world.exchange(&chain, request(&[])).await;
+        let is_refused = met.refused() == Some((429, "rate_limited"));
+        left.push((is_refused, met.answered("ratelimit").join(",")));
+    }
+    assert_eq!((left[0].0, left[1].0, left[2].0), (false, false, true));
+    assert!(left[0].1.contains("r=6") && left[1].1.contains("r=2"), "{left:?}");
+}
+
+#[tokio::test]
+async fn one_that_only_watches_counts_and_refuses_nobody() {
+    let world = World::default();
+    let chain = chain(&[
+        "rate_limit: {limit: 1, window: 1h, by: ip, shadow: true}",
+        "quota: {limit: 1, window: day, by: ip, shadow: true, name: daily}",
+    ]);
+    for count in 0..3 {
+        let (mut cx, mut request, mut carries) =
+            (world.cx(), request(&[]), crate::chain::Carries::default());
+        let flow = chain.on_request(&mut cx, &mut request, &mut carries).await;
+        assert!(matches!(flow, crate::policy::Flow::Next(())));
+        assert_eq!(cx.shadowed, (count > 0).then_some("rate_limited"));
+        let mut response = http::Response::new(crate::Body::Empty);
+        chain.on_response(&mut carries, &mut cx, &mut response).await;
+        assert!(response.headers().is_empty(), "{:?}", response.headers());
+    }
+    assert_eq!(world.counters.subjects().len(), 2);
+}
