@@ -110,6 +110,8 @@ async fn requests_that_are_reset_once_they_were_begun_end_their_connection() {
     let (backend, node) = start("");
     let mut other = Http2::to(node.address).await;
     let mut wire = FrameWire::to(node.address).await;
+    // Fewer of them mean further down that the node has ended it.
+    eventually(|| (node.open_connections() == 2).then_some(())).await;
     let mut streams = streams();
     let ended = soon(async {
         for round in 1..200 {
