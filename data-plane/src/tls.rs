@@ -17,9 +17,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tollgate_model::Issue;
 use tollgate_model::certificate::{Certificate, Facts};
-use tollgate_model::gateway::{
-    self, Authorities, ClientCertificateMode, ClientCertificates, TlsVersion,
-};
+use tollgate_model::gateway::{self, ClientCertificateMode, ClientCertificates, TlsVersion};
 use tollgate_model::host::HostPattern;
 
 use crate::route::HostName;
@@ -156,8 +154,7 @@ fn verifier(
     const AT: &str = "/client_certificates/authorities";
     let refuse = |problem: String| Issue::new(AT, "invalid_authority", problem);
     let mut roots = RootCertStore::empty();
-    let Authorities(authorities) = &clients.authorities;
-    for (i, authority) in authorities.iter().enumerate() {
+    for (i, authority) in clients.authorities.certificates().iter().enumerate() {
         roots
             .add(authority.clone())
             .map_err(|error| refuse(format!("certificate {} is no authority: {error}", i + 1)))?;

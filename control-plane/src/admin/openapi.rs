@@ -288,7 +288,7 @@ fn shapes() -> Vec<Shape> {
         ("Field", vec![("name", "text"), ("value", "text")]),
         ("Explanation", vec![("node", "text"), ("revision", "number"), ("routes", "[ConsideredRoute]"), ("ends", "End")]),
         ("ConsideredRoute", vec![("won", "flag"), ("because", "text?"), ("tenant", "text"), ("api", "text"), ("route", "text?"), ("place", "text"), ("path", "text"), ("policies", "[text]"), ("steps", "[Step]?")]),
-        ("Step", vec![("policy", "text"), ("of", "text"), ("does", "text"), ("status", "number?"), ("code", "text?"), ("detail", "text?"), ("caller", "any?"), ("path", "text?"), ("query", "text?"), ("host", "text?"), ("sets", "[text]?"), ("removes", "[text]?"), ("cache", "text?")]),
+        ("Step", vec![("policy", "text"), ("of", "text"), ("does", "text"), ("status", "number?"), ("code", "text?"), ("detail", "text?"), ("caller", "any?"), ("path", "text?"), ("query", "text?"), ("host", "text?"), ("upstream", "text?"), ("mirrors", "[text]?"), ("sets", "[text]?"), ("removes", "[text]?"), ("cache", "text?")]),
         ("End", vec![("as", "text"), ("by", "text?"), ("status", "number?"), ("code", "text?"), ("detail", "text?"), ("endpoints", "[EndpointState]?")]),
         ("EndpointState", vec![("endpoint", "text"), ("well", "flag")]),
         ("NewPurge", vec![("url", "text?"), ("api", "text?"), ("tag", "text?")]),
@@ -328,5 +328,31 @@ fn sort_schema(sort: &str) -> Value {
             Some(inner) => json!({ "type": "array", "items": sort_schema(inner) }),
             None => reference(sort),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All kinds share one list of schemas, and the answers' shapes stand in it too.
+    #[test]
+    fn a_name_stands_for_one_schema() {
+        let mut known: Map<String, Value> = Map::new();
+        for kind in Kind::ALL {
+            let Some(Value::Object(definitions)) = schema(kind).get("$defs").cloned() else {
+                continue;
+            };
+            for (name, definition) in definitions {
+                if let Some(other) = known.insert(name.clone(), definition.clone()) {
+                    assert_eq!(other, definition, "{name} of {kind}");
+                }
+            }
+        }
+        assert!(known.len() > 50, "{}", known.len());
+        known.extend(Kind::ALL.map(|kind| (format!("{kind}Document"), Value::Null)));
+        for (name, _) in shapes() {
+            assert!(known.insert(name.to_owned(), Value::Null).is_none(), "{name}");
+        }
     }
 }

@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
-use rustls_pki_types::CertificateDer;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::attachment::Attachment;
-use crate::certificate::certificates_of_pem;
 use crate::id::Name;
 use crate::issue::Issues;
 use crate::parse::{FromText, Rejected, deserr_text, expected, text_schema};
+use crate::trust::Authorities;
 use crate::units::{Size, Span};
 
 /// A gateway: what all nodes that joined it have in common.
@@ -148,10 +147,6 @@ pub enum ClientCertificateMode {
     Optional,
 }
 
-/// The certificates of authorities, in DER.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authorities(pub Vec<CertificateDer<'static>>);
-
 /// An IP address and a port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
@@ -261,21 +256,6 @@ impl JsonSchema for TlsVersion {
     }
 }
 
-impl FromText for Authorities {
-    const EXPECTED: &'static str = "certificates in PEM";
-
-    fn from_text(text: &str) -> Result<Self, Rejected> {
-        if text.len() > 262_144 {
-            return Err(Rejected::new("too_large", "is longer than 262,144 bytes"));
-        }
-        if text.contains("PRIVATE KEY-----") {
-            let problem = "holds a private key, which would be shown; give the certificates alone";
-            return Err(Rejected::new("key_in_chain", problem));
-        }
-        certificates_of_pem(text).map(Self)
-    }
-}
-
 impl FromText for ListenAddress {
     const EXPECTED: &'static str = "an IP address and a port, such as 0.0.0.0:8081";
 
@@ -306,7 +286,6 @@ impl FromText for Network {
     }
 }
 
-deserr_text!(ListenAddress, Network, Authorities);
+deserr_text!(ListenAddress, Network);
 text_schema!(ListenAddress, "ListenAddress", "An IP address and a port.");
-text_schema!(Authorities, "Authorities", "Certificates in PEM.");
 text_schema!(Network, "Network", "A network in CIDR form, or one address.");

@@ -10,6 +10,9 @@ use crate::parse::{FromText, Rejected, deserr_text, text_schema};
 /// The most authorities that one place may name.
 const MAX_AUTHORITIES: usize = 64;
 
+/// The longest text of them, in bytes.
+const MAX_BYTES: usize = 262_144;
+
 /// A name that a certificate can bear: a host name or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerName(rustls_pki_types::ServerName<'static>);
@@ -53,6 +56,13 @@ impl FromText for Authorities {
     const EXPECTED: &'static str = "certificates of authorities in PEM";
 
     fn from_text(text: &str) -> Result<Self, Rejected> {
+        if text.len() > MAX_BYTES {
+            return Err(Rejected::new("too_large", "is longer than 262,144 bytes"));
+        }
+        if text.contains("PRIVATE KEY-----") {
+            let problem = "holds a private key, which would be shown; give the certificates alone";
+            return Err(Rejected::new("key_in_chain", problem));
+        }
         let refuse = |problem: String| Rejected::new("invalid_certificate", problem);
         let mut certificates = Vec::new();
         for (i, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {

@@ -127,7 +127,7 @@ fn retry_in_range(retry: Retry, location: deserr::ValuePointerRef<'_>) -> Result
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields, validate = limits_in_range -> Issues)]
 #[schemars(deny_unknown_fields)]
-pub struct Limits {
+pub struct UpstreamLimits {
     /// Requests to the upstream, from their start to the response's last byte, 1 to 1000000. None: no bound.
     #[deserr(default)]
     pub requests: Option<u32>,
@@ -137,9 +137,9 @@ pub struct Limits {
 }
 
 fn limits_in_range(
-    limits: Limits,
+    limits: UpstreamLimits,
     location: deserr::ValuePointerRef<'_>,
-) -> Result<Limits, Issues> {
+) -> Result<UpstreamLimits, Issues> {
     let at = crate::issue::pointer(location);
     let mut issues = Issues::default();
     for (name, limit) in

@@ -15,7 +15,7 @@ mod endpoint;
 // How long, how often, how much.
 mod bounds;
 
-pub use bounds::{Breaker, Limits, Retry, RetryOn, Timeouts};
+pub use bounds::{Breaker, Retry, RetryOn, Timeouts, UpstreamLimits};
 pub use endpoint::{Endpoint, EndpointUrl, Weight};
 
 /// An upstream: endpoints that answer alike, and how they are called.
@@ -47,8 +47,8 @@ pub struct Upstream {
     pub health: Health,
     /// The most that is under way at a time. Default: no bound.
     #[deserr(default)]
-    #[schemars(with = "Option<Limits>")]
-    pub limits: Limits,
+    #[schemars(with = "Option<UpstreamLimits>")]
+    pub limits: UpstreamLimits,
     /// When calls are refused for a while, because too many of those before them failed. Default: never.
     #[deserr(default)]
     pub breaker: Option<Breaker>,
