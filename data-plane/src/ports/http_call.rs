@@ -2,17 +2,16 @@
 
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use http::Request;
+use tokio::time::{Instant, sleep_until};
 use tollgate_policy::Body;
+use tollgate_policy::body::whole::{self, Read, Whole};
 use tollgate_policy::ports::{Call, CallAnswer, Calling, HttpCall};
 
 use super::RequestPorts;
 use crate::deadline::Deadline;
 use crate::fields;
-use crate::upstream::{self, AnswerBody, Dispatch, OutgoingBody};
+use crate::upstream::{self, Dispatch, OutgoingBody};
 
 impl HttpCall for RequestPorts<'_> {
     fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a> {
@@ -55,28 +54,12 @@ impl RequestPorts<'_> {
         fields::remove_hop_by_hop(&mut head.headers);
         let mut answered =
             CallAnswer { status: head.status, headers: head.headers, ..CallAnswer::default() };
-        let read = timeout_at(end, read(body, most_bytes)).await;
-        if let Some((body, trailers)) = read.ok().flatten() {
-            (answered.body, answered.trailers) = (Some(body), trailers);
+        let read = whole::read(body.into_body(), most_bytes, sleep_until(end)).await;
+        if let Ok(Read::Whole(Whole { bytes, trailers })) = read {
+            (answered.body, answered.trailers) = (Some(bytes), trailers.unwrap_or_default());
         }
         // Until here it counts as under way at its server.
         drop(answer.turn);
         Some(answered)
     }
-}
-
-/// A whole body and what follows it; none where it is too large or breaks off.
-async fn read(mut body: AnswerBody, most_bytes: usize) -> Option<(Bytes, HeaderMap)> {
-    if let AnswerBody::Whole(bytes) = body {
-        return (bytes.len() <= most_bytes).then(|| (bytes, HeaderMap::new()));
-    }
-    let (mut whole, mut trailers) = (BytesMut::new(), HeaderMap::new());
-    while let Some(frame) = body.frame().await {
-        match frame.ok()?.into_data() {
-            Ok(data) if data.len() > most_bytes - whole.len() => return None,
-            Ok(data) => whole.extend_from_slice(&data),
-            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
-        }
-    }
-    Some((whole.freeze(), trailers))
 }

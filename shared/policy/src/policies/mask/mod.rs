@@ -1,5 +1,6 @@
 #![doc = include_str!("MANUAL.md")]
 
+use std::future::pending;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use tollgate_model::{Issues, Kind as ResourceKind, Name, ResourceId};
 
 use super::compress::{forget_bytes, weaken_etag};
 use super::decompress::{self, Asked, Bounds};
+use crate::body::whole::{self, Read};
 use crate::body::{Body, BodyError, BrokenOff};
 use crate::escape::Escape;
 use crate::policy::{Cx, Flow, Phase, Policy, Refusal, Repeat, Scope};
@@ -25,9 +27,7 @@ mod json;
 mod medium;
 /// Places in JSON.
 mod path;
-/// A body that is read whole.
-mod read;
-/// What takes the place of what was found.
+//// What takes the place of what was found.
 mod replace;
 /// Rules over one text.
 mod rules;
@@ -37,7 +37,6 @@ use find::TooMuch;
 use form::FormFault;
 use json::{Count, JsonFault, Rewriter};
 use medium::{EVENT_STREAM, Judgement, Medium};
-use read::Read;
 use rules::Masker;
 
 /// How many times larger than its coding an answer may be; the first 64 KiB are free.
@@ -233,14 +232,16 @@ impl Mask {
         let bounds = Bounds { max_size: u64::MAX, max_ratio: MAX_RATIO };
         decompress::decode_response(response, bounds)?;
         let body = cx.ports.in_time(std::mem::take(response.body_mut()));
-        let bytes = match read::read(body, self.compiled.max_body).await.map_err(broken_off)? {
-            Read::Whole(bytes) => bytes,
-            Read::TooLarge(body) if self.compiled.on_large == OnLarge::Pass => {
-                *response.body_mut() = body;
-                return Ok(());
-            }
-            Read::TooLarge(_) => return Err(Fault::TooLarge.into()),
-        };
+        let bytes =
+            match whole::read(body, self.compiled.max_body, pending()).await.map_err(broken_off)? {
+                // Its trailers are dropped: they may tell of the bytes as they were.
+                Read::Whole(whole) => whole.bytes,
+                Read::TooLarge(body) if self.compiled.on_large == OnLarge::Pass => {
+                    *response.body_mut() = body;
+                    return Ok(());
+                }
+                Read::TooLarge(_) => return Err(Fault::TooLarge.into()),
+            };
         let masked = self.masked(medium, cx, &bytes).await?;
         let headers = response.headers_mut();
         headers.remove(header::ACCEPT_RANGES);

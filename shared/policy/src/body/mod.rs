@@ -9,6 +9,9 @@ use http_body::{Frame, SizeHint};
 
 use crate::policy::Refusal;
 
+// Bodies that are read to their end.
+pub mod whole;
+
 /// Why a body ended early.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
