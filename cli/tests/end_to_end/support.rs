@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,9 +10,15 @@ use serde_json::Value;
 /// The administrator's token of every control plane here.
 pub(crate) const TOKEN: &str = "tga_end_to_end_test_token";
 
-/// A free port; it is asked for and given back, so a test that loses the race fails loudly.
+/// A free port below those that the system gives to connections, from a place of this process's own: two tests that
+/// run side by side do not find the same one.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed))
+        .map(|number| u16::try_from(12_000 + first.wrapping_add(number) % 20_000).unwrap());
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.take(1_000).find(is_free).unwrap_or_else(|| panic!("one of a thousand ports is free"))
 }
 
 /// A process of the program under test.

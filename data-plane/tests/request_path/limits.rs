@@ -134,6 +134,8 @@ async fn who_would_be_one_too_many_is_refused_until_another_ends() {
     drop(first);
     soon(async { while node.get("/").await.status != 200 {} }).await;
     drop(second);
+    // Only then both places are free.
+    eventually(|| (backend.under_way() == 0).then_some(())).await;
     let held = (hang(&node).await, hang(&node).await);
     soon(async { while node.get("/").await.status != 429 {} }).await;
     drop(held);
