@@ -121,7 +121,9 @@ fn effects(step: &Value) -> String {
         let (application, credential) = (text(caller, "application"), text(caller, "credential"));
         effects.push(format!("{application} calls, with credential {credential}"));
     }
-    for (field, says) in [("path", "path "), ("host", "host "), ("cache", "")] {
+    for (field, says) in
+        [("path", "path "), ("host", "host "), ("upstream", "to upstream "), ("cache", "")]
+    {
         if let Some(value) = step[field].as_str() {
             effects.push(format!("{says}{value}"));
         }
@@ -129,7 +131,7 @@ fn effects(step: &Value) -> String {
     if step["query"].is_string() {
         effects.push("another query".to_owned());
     }
-    for (field, says) in [("sets", "sets"), ("removes", "takes off")] {
+    for (field, says) in [("mirrors", "a copy to"), ("sets", "sets"), ("removes", "takes off")] {
         let names: Vec<&str> =
             step[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !names.is_empty() {

@@ -64,6 +64,8 @@ pub struct Core {
     plan: RefCell<Cached>,
     /// Requests under way for the cache's sake alone.
     pub refreshes: Cell<usize>,
+    /// Copies of requests under way.
+    pub mirrors: Cell<usize>,
     /// A moment that is at most one sweep old, for ages that need no more.
     pub coarse_now: Cell<tokio::time::Instant>,
 }
@@ -113,6 +115,7 @@ impl Core {
             password_memory: RefCell::default(),
             plan: RefCell::new(Cached { source, pinned }),
             refreshes: Cell::new(0),
+            mirrors: Cell::new(0),
             coarse_now: Cell::new(tokio::time::Instant::now()),
         }
     }

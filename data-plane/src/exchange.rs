@@ -133,7 +133,10 @@ impl Call<'_> {
                 if let Some(cache) = cx.cache.take_refresh() {
                     let (arrival, record) = (self.arrival.clone(), record.for_refresh());
                     let (identity, claims) = (cx.identity.clone(), cx.claims.clone());
-                    refresh::start(Refresh { arrival, request, record, cache, identity, claims });
+                    let upstream = cx.onward.upstream().cloned();
+                    let refresh =
+                        Refresh { arrival, request, record, upstream, cache, identity, claims };
+                    refresh::start(refresh);
                 }
                 (response.map(Inner::Body), None)
             }

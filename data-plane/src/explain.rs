@@ -20,12 +20,13 @@ use crate::arrival::{self, Arrival};
 use crate::clock;
 use crate::core::Shared;
 use crate::forward;
-use crate::plan::{Plan, RouteEntry, Slot, Target};
+use crate::plan::{Plan, RouteEntry, Slot};
 use crate::ports::RequestPorts;
 use crate::ports::patience::Patience;
+use crate::request_id::{X_REQUEST_ID, is_well_formed};
 use crate::route::{Considered, MatchInput, Verdict};
 
-/// What stands in the place of an id that no request has.
+/// What stands in the place of an id that the question does not have.
 const REQUEST_ID: &str = "explain";
 
 /// What answers questions, once the node has what requests need.
@@ -154,13 +155,16 @@ impl Rehearsed<'_> {
             patience: Patience { idle: Duration::ZERO, deadline: None }.into(),
         };
         let rehearsal = Rehearsal::of(&world);
+        let request_id = request.headers().get(X_REQUEST_ID).filter(|id| is_well_formed(id));
+        let request_id =
+            request_id.and_then(|id| id.to_str().ok()).unwrap_or(REQUEST_ID).to_owned();
         let mut cx = Cx {
             now_unix_micros: clock::unix_micros(),
             client,
             certificate: None,
             route: &self.entry.facts,
             parameters: &self.arrival.parameters,
-            request_id: REQUEST_ID,
+            request_id: &request_id,
             scheme,
             identity: None,
             claims: None,
@@ -183,11 +187,15 @@ impl Rehearsed<'_> {
                 Did::Passed(_) | Did::NotAsked | Did::NotReached => {}
             }
         }
-        let Target::Upstream(slot) = self.entry.target else {
+        let chosen = steps.iter().rev().find_map(|step| match &step.did {
+            Did::Passed(changes) => changes.upstream.as_ref(),
+            Did::Refused(_) | Did::Answered(_) | Did::NotAsked | Did::NotReached => None,
+        });
+        let Some(upstream) = forward::destination(self.plan, self.entry, chosen) else {
             return json!({ "as": "refused", "code": "route_unavailable" });
         };
-        let endpoints = self.plan.upstream(slot).map(|upstream| upstream.endpoints.current());
-        let all = endpoints.as_ref().map_or(&[][..], |endpoints| &endpoints.all);
+        let endpoints = upstream.endpoints.current();
+        let all = &endpoints.all;
         let endpoints = all.iter().map(|endpoint| {
             let authority = endpoint.authority.to_str().unwrap_or_default();
             json!({ "endpoint": authority, "well": endpoint.health.is_well() })
@@ -273,12 +281,15 @@ fn tell_changes(changes: &Changes, told: &mut Map<String, Value>) {
     let caller = changes.caller.as_ref().map(|(application, credential)| {
         json!({ "application": application.as_str(), "credential": credential.as_str() })
     });
+    let mirrors: Value = changes.mirrors.iter().map(tollgate_model::Name::as_str).collect();
     let host = changes.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes()));
     let all = [
         ("caller", caller),
         ("path", changes.path.as_deref().map(Value::from)),
         ("query", changes.has_other_query.then(|| "another".into())),
         ("host", host.map(Value::from)),
+        ("upstream", changes.upstream.as_ref().map(|name| name.as_str().into())),
+        ("mirrors", Some(mirrors).filter(|_| !changes.mirrors.is_empty())),
         ("sets", Some(names(&changes.set)).filter(|_| !changes.set.is_empty())),
         ("removes", Some(names(&changes.removed)).filter(|_| !changes.removed.is_empty())),
         ("cache", changes.cache.map(|outcome| outcome.name().into())),

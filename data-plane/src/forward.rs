@@ -2,13 +2,16 @@
 //! hop adds and takes off.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tollgate_model::Name;
 use tollgate_model::gateway::Limits;
+use tollgate_policy::onward::Upstreams;
 use tollgate_policy::{Body, Onward};
 
 use crate::arrival::{Arrival, Below};
@@ -16,8 +19,9 @@ use crate::core::Core;
 use crate::deadline::Deadline;
 use crate::fault::Fault;
 use crate::fields;
+use crate::mirror;
 use crate::outgoing::Rest;
-use crate::plan::{RouteEntry, Target, UpstreamPlan};
+use crate::plan::{Plan, RouteEntry, Target, UpstreamPlan};
 use crate::record::Record;
 use crate::request_body::{self, Pace};
 use crate::request_id::X_REQUEST_ID;
@@ -55,9 +59,9 @@ pub fn onward(entry: &RouteEntry, arrival: &Arrival) -> Onward {
     Onward::to(target.cloned())
 }
 
-/// Points a request at where it goes on to.
+/// Points a request at where it goes on to. Upstreams that are not its route's travel with it.
 pub fn aim(request: &mut Request<Body>, onward: Onward) {
-    let (target, host) = onward.into_parts();
+    let (target, host, upstreams) = onward.into_parts();
     if let Some(target) = target {
         *request.uri_mut() = Uri::from(target);
     }
@@ -65,9 +69,27 @@ pub fn aim(request: &mut Request<Body>, onward: Onward) {
         request.headers_mut().insert(header::HOST, host);
         request.extensions_mut().insert(HostIsSet);
     }
+    if let Some(upstreams) = upstreams {
+        request.extensions_mut().insert(upstreams);
+    }
 }
 
-/// Sends a request to the upstream of its route.
+/// The upstream of a call: one that a policy chose, else its route's.
+#[must_use]
+pub fn destination<'a>(
+    plan: &'a Plan,
+    entry: &RouteEntry,
+    chosen: Option<&Name>,
+) -> Option<&'a Arc<UpstreamPlan>> {
+    let Target::Upstream(slot) = entry.target else { return None };
+    match chosen {
+        // The API would be closed, were it not there.
+        Some(name) => plan.upstream_named(&entry.facts.tenant, name),
+        None => plan.upstream(slot),
+    }
+}
+
+/// Sends a request to its upstream, and copies of it to its mirrors.
 ///
 /// # Errors
 ///
@@ -79,14 +101,18 @@ pub async fn forward(
     request: Box<Request<Body>>,
     record: &mut Record,
 ) -> Result<Sent, Fault> {
-    let Target::Upstream(slot) = entry.target else { return Err(Fault::RouteUnavailable) };
+    let (mut head, mut body) = request.into_parts();
+    let upstreams = head.extensions.remove::<Box<Upstreams>>();
     let plan = record.plan.clone();
-    let Some(upstream) = plan.upstream(slot) else { return Err(Fault::RouteUnavailable) };
+    let chosen = upstreams.as_ref().and_then(|upstreams| upstreams.chosen.as_ref());
+    let upstream = destination(&plan, entry, chosen);
+    let Some(upstream) = upstream else { return Err(Fault::RouteUnavailable) };
 
-    let (mut head, body) = request.into_parts();
     tell_upstream(&mut head.headers, arrival, head.version, record);
     if record.asks_websocket {
         tunnel::ask(&mut head.headers);
+    } else if let Some(upstreams) = &upstreams {
+        body = mirror::send(&upstreams.mirrors, &head, body, record);
     }
     let body = if body.is_end_stream() {
         OutgoingBody::empty()

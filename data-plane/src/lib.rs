@@ -31,6 +31,8 @@ pub mod exchange;
 pub mod request_body;
 // A request that is sent for the cache's sake, without a client.
 pub mod refresh;
+// Copies of a request for other upstreams.
+pub mod mirror;
 // What of a request decides its route.
 pub mod arrival;
 // Which route a request belongs to.

@@ -94,6 +94,10 @@ pub struct CoreMetrics {
     pub upstream_breaker_refusals: Counter,
     /// Calls of policies' own without a usable answer.
     pub policy_call_failures: Counter,
+    /// Copies of requests sent to mirrors.
+    pub mirrored_requests: Counter,
+    /// Copies that were not sent for want of room, or had no answer.
+    pub mirror_failures: Counter,
     /// What caches did, in the order of [`CacheOutcome::ALL`].
     pub cache_outcomes: [Counter; CacheOutcome::ALL.len()],
     /// Exchanges that ended.
@@ -270,7 +274,7 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
 }
 
 /// What each core counts in one number.
-fn plain_metrics() -> [PlainMetric; 17] {
+fn plain_metrics() -> [PlainMetric; 19] {
     [
         ("tollgate_connections_accepted_total", "Connections taken.", |core| {
             &core.connections_accepted
@@ -328,6 +332,14 @@ fn plain_metrics() -> [PlainMetric; 17] {
             "tollgate_policy_call_failures_total",
             "Calls of policies to services of theirs that had no usable answer.",
             |core| &core.policy_call_failures,
+        ),
+        ("tollgate_mirrored_requests_total", "Copies of requests sent to mirrors.", |core| {
+            &core.mirrored_requests
+        }),
+        (
+            "tollgate_mirror_failures_total",
+            "Copies of requests that were not sent, or had no answer.",
+            |core| &core.mirror_failures,
         ),
     ]
 }

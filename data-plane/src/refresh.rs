@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
+use tollgate_model::Name;
 use tollgate_policy::chain::Carries;
 use tollgate_policy::policy::{Caller, Cx, Flow};
 use tollgate_policy::stored::Caching;
@@ -33,6 +34,8 @@ pub struct Refresh {
     pub request: Box<Request<Body>>,
     /// Of its own.
     pub record: Record,
+    /// The upstream that was chosen in its route's place.
+    pub upstream: Option<Name>,
     /// What the cache is to know; holds the lead until it is done, so that there is one at a time.
     pub cache: Caching,
     /// Who called.
@@ -71,12 +74,16 @@ pub fn start(refresh: Refresh) {
 /// The cache's policy and those behind it, the upstream, and the same back. What comes before the cache
 /// was done for the client's request: nobody is counted twice.
 async fn run(refresh: Refresh) {
-    let Refresh { arrival, mut request, mut record, cache, identity, claims } = refresh;
+    let Refresh { arrival, mut request, mut record, upstream, cache, identity, claims } = refresh;
     let core = Rc::clone(record.core());
     let (plan, peer) = (record.plan.clone(), Rc::clone(record.peer()));
     let Some(entry) = plan.entry(arrival.slot) else { return };
     let (client, request_id) = (record.client.clone(), record.request_id.clone());
     let ports = RequestPorts::of(&core, &plan);
+    let mut onward = forward::onward(entry, &arrival);
+    if let Some(upstream) = upstream {
+        onward.choose_upstream(upstream);
+    }
     let mut cx = Cx {
         now_unix_micros: record.started_unix_micros,
         client: client.as_ref().unwrap_or(&peer.client),
@@ -87,7 +94,7 @@ async fn run(refresh: Refresh) {
         identity,
         claims,
         certificate: peer.certificate(),
-        onward: forward::onward(entry, &arrival),
+        onward,
         cache,
         shadowed: None,
         ports: &ports,

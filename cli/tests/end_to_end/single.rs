@@ -245,6 +245,21 @@ async fn explain_tells_what_each_policy_would_do_and_nothing_comes_of_it() {
     let (_, wrong) = explain(&["DELETE", url, "-H", key]);
     assert_eq!(wrong["ends"]["code"], "method_not_allowed", "{wrong}");
 
+    // A canary and a copy are told.
+    let canary = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/canary.yaml");
+    cli_ok(tollgate.path(), tollgate.admin, &["apply", "-f", canary, "--wait"]);
+    let of_canary = ["GET", "http://api.shop.test/checkout", "-H", "x-canary: always"];
+    let (_, explained) = explain(&of_canary);
+    let steps = &explained["routes"][0]["steps"];
+    assert_eq!(steps[0]["upstream"], "checkout-next", "{explained}");
+    assert_eq!(explained["ends"]["endpoints"][0]["endpoint"], "127.0.0.1:9002");
+    let copied = (0..40).filter(|id| {
+        let id = format!("x-request-id: {id}");
+        let (_, explained) = explain(&["GET", of_canary[1], "-H", &id]);
+        explained["routes"][0]["steps"][1]["mirrors"] == serde_json::json!(["checkout-lab"])
+    });
+    assert!((1..16).contains(&copied.count()), "{explained}");
+
     // However often it is asked, nothing is counted; and once all is used up, that is told.
     let asked = async |number: usize| {
         for _ in 0..number {

@@ -196,3 +196,22 @@ async fn an_api_without_its_upstream_answers_503_until_it_is_there() {
     node.apply(yaml.split("---").next().unwrap());
     assert_eq!(node.get("/").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_call_fails_on_purpose_and_the_next_does_not() {
+    let backend = Upstream::start("a").unwrap();
+    let policies =
+        "policies: [{fault: {delay: {time: 20ms}, abort: {status: 503}, header: x-break}}]";
+    let node = TestNode::with(&published(backend.address(), "", policies));
+    let began = std::time::Instant::now();
+    let broken = node.call("GET /", &["x-break: yes"], "").await;
+    assert_eq!((broken.status, broken.code().as_str()), (503, "fault_injected"));
+    assert!(began.elapsed() >= std::time::Duration::from_millis(20));
+    assert_eq!(node.get("/").await.status, 200);
+    assert_eq!(backend.requests(), 1);
+    let records = node.records(2).await;
+    assert_eq!(
+        (&records[0]["code"], &records[0]["fault"]),
+        (&"fault_injected".into(), &"policy".into())
+    );
+}

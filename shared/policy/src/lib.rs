@@ -19,8 +19,12 @@ pub mod address;
 pub mod body;
 // The path of a request in the one form it is matched and forwarded in.
 pub mod target;
-// Target and host of the request to the upstream, as policies change them.
+// Target, host and upstream of the request that goes on, as policies change them.
 pub mod onward;
+// Cookies of requests.
+pub mod cookie;
+// Shares of calls, and which calls fall into them.
+pub mod share;
 // How a value is written into a text that has a syntax of its own.
 pub mod escape;
 // Responses as a cache keeps them.

@@ -1,8 +1,11 @@
-//! Target and host of the request to the upstream. The request that policies meet keeps the client's
-//! own, so that what reads it does not depend on which policy ran before.
+//! Where a request goes on to: target, host and upstream, and the upstreams that get a copy.
+//!
+//! The request that policies meet keeps the client's own, so that what reads it does not depend on which policy ran
+//! before.
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use tollgate_model::Name;
 
 use crate::body::Body;
 use crate::policy::Refusal;
@@ -16,13 +19,40 @@ pub const MAX_TARGET: usize = 65_534;
 pub struct Onward {
     target: Option<PathAndQuery>,
     host: Option<HeaderValue>,
+    /// In its own memory: few calls have any, and every call has room for it.
+    upstreams: Option<Box<Upstreams>>,
 }
+
+/// Upstreams of the API's tenant that a call goes to, beside the one of its route or in its place.
+#[derive(Clone, Debug, Default)]
+pub struct Upstreams {
+    /// In the route's place.
+    pub chosen: Option<Name>,
+    /// Those that get a copy, each once.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// An upstream that gets a copy of a request, and whose answer nobody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Which.
+    pub upstream: Name,
+    /// The most of a request's body that waits for it, in bytes. Where it takes the body more slowly than the call's own
+    /// upstream and more would wait, its copy breaks off.
+    pub most_waiting_bytes: usize,
+}
+
+/// Marks a copy; the gateway takes it off what callers of a mirrored route send.
+pub const X_TOLLGATE_MIRROR: HeaderName = HeaderName::from_static("x-tollgate-mirror");
+
+/// The most copies of a call.
+pub const MOST_MIRRORS: usize = 4;
 
 impl Onward {
     /// To a target; none: to the client's.
     #[must_use]
     pub fn to(target: Option<PathAndQuery>) -> Self {
-        Self { target, host: None }
+        Self { target, ..Self::default() }
     }
 
     /// The target in origin form: path and query.
@@ -79,10 +109,36 @@ impl Onward {
         self.host = Some(host);
     }
 
-    /// Target and host, as far as they are not the client's.
+    /// The upstream that was chosen in the place of the route's.
     #[must_use]
-    pub fn into_parts(self) -> (Option<PathAndQuery>, Option<HeaderValue>) {
-        (self.target, self.host)
+    pub fn upstream(&self) -> Option<&Name> {
+        self.upstreams.as_ref()?.chosen.as_ref()
+    }
+
+    /// Chooses an upstream in the place of the route's, or of one that was chosen before.
+    pub fn choose_upstream(&mut self, upstream: Name) {
+        self.upstreams.get_or_insert_default().chosen = Some(upstream);
+    }
+
+    /// The upstreams that get a copy.
+    #[must_use]
+    pub fn mirrors(&self) -> &[Mirror] {
+        self.upstreams.as_ref().map_or(&[], |upstreams| &upstreams.mirrors)
+    }
+
+    /// Sends a copy to one more upstream. None where it gets one already, or [`MOST_MIRRORS`] do.
+    pub fn add_mirror(&mut self, mirror: Mirror) {
+        let mirrors = &mut self.upstreams.get_or_insert_default().mirrors;
+        let is_known = mirrors.iter().any(|other| other.upstream == mirror.upstream);
+        if !is_known && mirrors.len() < MOST_MIRRORS {
+            mirrors.push(mirror);
+        }
+    }
+
+    /// Target and host as far as they are not the client's, and the upstreams that are not the route's.
+    #[must_use]
+    pub fn into_parts(self) -> (Option<PathAndQuery>, Option<HeaderValue>, Option<Box<Upstreams>>) {
+        (self.target, self.host, self.upstreams)
     }
 }
 
@@ -137,6 +193,21 @@ mod tests {
         onward.set_query(&request, None).unwrap();
         assert_eq!(onward.target(&request), "/y");
         assert_eq!(request.uri(), "http://a.test/x?b=1");
+    }
+
+    #[test]
+    fn an_upstream_gets_one_copy_and_so_many_get_one() {
+        let name = |text: &str| tollgate_model::FromText::from_text(text).unwrap();
+        let mirror = |upstream| Mirror { upstream, most_waiting_bytes: 1 };
+        let mut onward = Onward::default();
+        assert_eq!((onward.upstream(), onward.mirrors()), (None, &[][..]));
+        for upstream in ["a", "b", "a", "c", "d", "e"] {
+            onward.add_mirror(mirror(name(upstream)));
+        }
+        assert_eq!(onward.mirrors(), ["a", "b", "c", "d"].map(|text| mirror(name(text))));
+        onward.choose_upstream(name("x"));
+        onward.choose_upstream(name("y"));
+        assert_eq!(onward.upstream(), Some(&name("y")));
     }
 
     #[test]

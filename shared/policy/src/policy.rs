@@ -33,6 +33,8 @@ pub enum Phase {
     Authz,
     /// Counts.
     RateLimit,
+    /// Chooses the upstream.
+    Target,
     /// Answers from memory.
     Cache,
     /// Changes the request and the response.
@@ -256,7 +258,7 @@ pub struct Cx<'a> {
     pub identity: Option<Arc<Caller>>,
     /// What is proven of the caller beside that; set by a policy of [`Phase::Authn`].
     pub claims: Option<Arc<Claims>>,
-    /// Target and host of the request to the upstream.
+    /// Where the request goes on to.
     pub onward: Onward,
     /// What the cache did, and what it asks for.
     pub cache: Caching,

@@ -57,6 +57,10 @@ pub struct Changes {
     pub has_other_query: bool,
     /// The host that the upstream is told.
     pub host: Option<HeaderValue>,
+    /// The upstream that is chosen in the place of the route's.
+    pub upstream: Option<Name>,
+    /// The upstreams that get a copy.
+    pub mirrors: Vec<Name>,
     /// Fields that are new or have another value.
     pub set: Vec<HeaderName>,
     /// Fields that are gone.
@@ -71,6 +75,8 @@ pub(crate) struct Before {
     path: String,
     query: Option<String>,
     host: Option<HeaderValue>,
+    upstream: Option<Name>,
+    mirrors: usize,
     is_known: bool,
 }
 
@@ -82,6 +88,8 @@ impl Before {
             path: path.to_owned(),
             query: query.map(ToOwned::to_owned),
             host: cx.onward.host().cloned(),
+            upstream: cx.onward.upstream().cloned(),
+            mirrors: cx.onward.mirrors().len(),
             is_known: cx.identity.is_some(),
         }
     }
@@ -91,12 +99,15 @@ impl Before {
         let (old, new) = (&self.headers, request.headers());
         let is_same = |name: &HeaderName| old.get_all(name).iter().eq(new.get_all(name).iter());
         let caller = cx.identity.as_ref().filter(|_| !self.is_known);
-        let host = cx.onward.host();
+        let (host, upstream) = (cx.onward.host(), cx.onward.upstream());
+        let mirrors = cx.onward.mirrors().iter().skip(self.mirrors);
         Changes {
             caller: caller.map(|caller| (caller.application.clone(), caller.credential.clone())),
             path: (path != self.path).then(|| path.to_owned()),
             has_other_query: query != self.query.as_deref(),
             host: host.filter(|host| Some(*host) != self.host.as_ref()).cloned(),
+            upstream: upstream.filter(|name| Some(*name) != self.upstream.as_ref()).cloned(),
+            mirrors: mirrors.map(|mirror| mirror.upstream.clone()).collect(),
             set: new.keys().filter(|name| !is_same(name)).cloned().collect(),
             removed: old.keys().filter(|name| !new.contains_key(*name)).cloned().collect(),
             cache: cx.cache.outcome,
@@ -160,8 +171,9 @@ impl Ports for Rehearsal<'_> {
         self
     }
 
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
-        self.world.sleep(time)
+    /// Nothing waits: there is no body that could be late.
+    fn sleep(&self, _time: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(std::future::ready(()))
     }
 
     fn cache(&self) -> Option<&Arc<dyn Cache>> {

@@ -10,6 +10,7 @@ use tollgate_model::parse::Rejected;
 use tollgate_model::{FromText, Kind, Name, ResourceId};
 
 use crate::body::Body;
+use crate::cookie;
 use crate::escape::{Escape, decode, decode_query, push_component};
 use crate::policy::{Cx, Scope};
 
@@ -30,6 +31,7 @@ enum Variable {
     Path(String),
     Query(String),
     Header(HeaderName),
+    Cookie(Box<str>),
     Secret(Name),
     Claim(Box<str>),
     Application,
@@ -43,10 +45,11 @@ enum Variable {
     Host,
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "path.NAME",
     "query.NAME",
     "header.NAME",
+    "cookie.NAME",
     "secret.NAME",
     "claim.NAME",
     "application",
@@ -268,6 +271,10 @@ impl Variable {
                 "header" => HeaderName::from_bytes(rest.as_bytes())
                     .map(Self::Header)
                     .map_err(|_bad| unknown()),
+                // RFC 6265 §4.1.1: a cookie's name is a token, as a field's is.
+                "cookie" => HeaderName::from_bytes(rest.as_bytes())
+                    .map(|_token| Self::Cookie(rest.into()))
+                    .map_err(|_bad| unknown()),
                 "secret" => Name::from_text(rest).map(Self::Secret),
                 "claim" if !rest.is_empty() => Ok(Self::Claim(rest.into())),
                 "client" if rest == "ip" => Ok(Self::ClientIp),
@@ -296,6 +303,7 @@ impl Variable {
             Self::Path(name) => cx.parameters.get(name),
             Self::Query(name) => request.uri().query().and_then(|query| query_value(query, name)),
             Self::Header(name) => request.headers().get(name).and_then(|value| value.to_str().ok()),
+            Self::Cookie(name) => cookie::find(request.headers(), name),
             Self::Secret(name) => {
                 cx.ports.secret(&cx.route.tenant, name).map(|secret| secret.expose())
             }

@@ -217,6 +217,7 @@ fn phase_name(phase: tollgate_policy::Phase) -> &'static str {
         Phase::Authn => "authentication",
         Phase::Authz => "authorization",
         Phase::RateLimit => "rate limit",
+        Phase::Target => "target",
         Phase::Cache => "cache",
         Phase::Transform => "transform",
     }

@@ -81,6 +81,9 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
         "validate: {unknown_operations: allow, openapi: {openapi: 3.1.0, paths: {/x: {get: {}}}}}",
         "validate: {validate: {response: true}, openapi: {openapi: 3.1.0, paths: {/items/7: {get: {\
          responses: {'200': {}}}, post: {requestBody: {content: {application/json: {schema: {}}}}, responses: {}}}}}}",
+        "fault: {abort: {status: 503}, header: x-break}",
+        "split: {to: [{upstream: a, percent: 0, match: {headers: {x-canary: '1'}}}], by: '{cookie.a}'}",
+        "mirror: {upstream: a, percent: 0}",
         "mask: {rules: [{kind: card}, {json_path: $..name}]}",
         "decompress: {response: true}",
     ] {

@@ -37,27 +37,36 @@ async fn each_step_tells_what_it_changes_and_no_values_of_fields() {
         "rewrite: {prefix: {from: /, to: /v2}, host: inner.test}",
         "query: {set: {debug: \"1\"}}",
         "headers: {request: {set: {x-a: b}, remove: [x-b]}}",
+        "mirror: {upstream: lab}",
+        "mirror: {upstream: next}",
+        "split: {to: [{upstream: next, percent: 100}]}",
     ]);
     let mut request = request(&[("x-api-key", "sk-shop-0001"), ("x-b", "1"), ("x-c", "1")]);
     let steps = rehearse(&world, &chain, &mut request).await;
     let names: Vec<&str> = steps.iter().map(|step| step.policy).collect();
-    assert_eq!(names, ["api_key", "rewrite", "query", "headers"]);
+    assert_eq!(names, ["api_key", "split", "rewrite", "query", "headers", "mirror", "mirror"]);
     let found = Changes {
         caller: Some((name("web-shop"), name("first"))),
         removed: vec!["x-api-key".parse().unwrap()],
         ..Changes::default()
     };
     assert_eq!(*changes(&steps[0]), found);
-    let path = changes(&steps[1]).path.as_deref().unwrap();
+    let chosen = Changes { upstream: Some(name("next")), ..Changes::default() };
+    assert_eq!(*changes(&steps[1]), chosen);
+    for (step, mirror) in [(5, "lab"), (6, "next")] {
+        let copied = Changes { mirrors: vec![name(mirror)], ..Changes::default() };
+        assert_eq!(*changes(&steps[step]), copied);
+    }
+    let path = changes(&steps[2]).path.as_deref().unwrap();
     assert!(path.starts_with("/v2/"), "{path}");
-    assert_eq!(changes(&steps[1]).host.as_ref().unwrap(), "inner.test");
-    assert!(changes(&steps[2]).has_other_query && changes(&steps[2]).path.is_none());
+    assert_eq!(changes(&steps[2]).host.as_ref().unwrap(), "inner.test");
+    assert!(changes(&steps[3]).has_other_query && changes(&steps[3]).path.is_none());
     let fields = Changes {
         set: vec!["x-a".parse().unwrap()],
         removed: vec!["x-b".parse().unwrap()],
         ..Changes::default()
     };
-    assert_eq!(*changes(&steps[3]), fields);
+    assert_eq!(*changes(&steps[4]), fields);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 //! one of its own, and no other request moves. The same on every node.
 
 use http::request::Parts;
-use http::{HeaderMap, header};
 use tollgate_model::upstream::{Balance, HashBy};
+use tollgate_policy::cookie;
 use tollgate_policy::policy::Client;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,18 +19,9 @@ pub fn affinity(upstream: &UpstreamPlan, head: &Parts, client: &Client) -> u64 {
         HashBy::Ip => None,
         HashBy::Path => Some(head.uri.path().as_bytes()),
         HashBy::Header(name) => head.headers.get(name).map(|value| value.as_bytes()),
-        HashBy::Cookie(name) => cookie(&head.headers, name).map(str::as_bytes),
+        HashBy::Cookie(name) => cookie::find(&head.headers, name).map(str::as_bytes),
     };
     xxh3_64(found.unwrap_or(client.address_text.as_bytes()))
-}
-
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get_all(header::COOKIE).iter().find_map(|line| {
-        line.to_str().ok()?.split(';').find_map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            (key.trim() == name).then(|| value.trim())
-        })
-    })
 }
 
 /// Picks the endpoint with the greatest score.

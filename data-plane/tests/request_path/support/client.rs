@@ -68,7 +68,22 @@ impl Wire {
     pub(crate) async fn to(address: SocketAddr) -> Self {
         let stream = soon(TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::of(stream)
+    }
+
+    /// Over a connection that stands.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         Self { stream, read: Vec::new() }
+    }
+
+    /// Reads to the first of these bytes; what came up to their end.
+    pub(crate) async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.read.windows(end.len()).position(|window| window == end) {
+                return self.read.drain(..at + end.len()).collect();
+            }
+            assert!(self.more().await, "{:?}", String::from_utf8_lossy(&self.read));
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -172,6 +172,7 @@ policies! {
     rate_limit::RateLimit,
     quota::Quota,
     concurrency::Concurrency,
+    split::Split,
     cache::Cache,
     validate::Validate,
     headers::Headers,
@@ -182,6 +183,8 @@ policies! {
     rewrite::Rewrite,
     redirect::Redirect,
     respond::Respond,
+    mirror::Mirror,
+    fault::Fault,
 }
 
 // The state of a request grows with this, once a policy.

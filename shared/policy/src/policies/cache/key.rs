@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{Request, header};
+use tollgate_model::Name;
 
 use super::control::Asked;
 use super::{Cache, ClientDirectives, Per};
@@ -50,10 +51,13 @@ impl Cache {
             })
         });
         let is_by_caller = self.per != Per::Everyone || has_own_changes;
-        if !is_by_caller && self.key.is_empty() {
+        let upstream = cx.onward.upstream();
+        if !is_by_caller && self.key.is_empty() && upstream.is_none() {
             return None;
         }
         let mut hasher = blake3::Hasher::new();
+        // What another upstream answers is not this one's answer.
+        add(&mut hasher, upstream.map(Name::as_str));
         if is_by_caller {
             let caller = cx.identity.as_deref();
             add(&mut hasher, caller.map(|caller| caller.tenant.as_str()));

@@ -246,3 +246,14 @@ async fn what_came_over_tls_is_no_answer_in_the_clear() {
     site.world.scheme = "http";
     assert_eq!(site.get(2, &[], answer(200, &[], "")).await.outcome, Some(Outcome::Miss));
 }
+
+#[tokio::test]
+async fn what_one_upstream_answers_is_not_told_in_the_place_of_another() {
+    let split = "split: {to: [{upstream: lab, match: {headers: {x-lab: '1'}}}]}";
+    let mut site = Site::of(&[split, "cache: {}"]);
+    let lab = [("x-lab", "1")];
+    site.get(0, &[], control(STORED)).await;
+    assert_eq!(site.get(1, &lab, control(STORED)).await.outcome, Some(Outcome::Miss));
+    assert_eq!(site.get(2, &lab, answer(200, &[], "")).await.outcome, Some(Outcome::Hit));
+    assert_eq!(site.get(3, &[], answer(200, &[], "")).await.outcome, Some(Outcome::Hit));
+}
