@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::policies::authorize::expression::STEPS;
+use crate::expression::STEPS;
 
 fn code_of(expression: &str) -> String {
     Condition::compile(expression, SCOPE).unwrap_err().0[0].code.clone()

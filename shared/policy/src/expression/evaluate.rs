@@ -17,7 +17,7 @@ use super::value::{Failure, List, Map, Value, as_double, field};
 use super::variables::{Facts, Variable};
 
 /// The steps of one request, for all expressions of a policy together. A step is some 20 ns.
-pub(in super::super) const STEPS: u32 = 50_000;
+pub(crate) const STEPS: u32 = 50_000;
 
 /// How many bytes of a text are one step.
 const BYTES_A_STEP: usize = 64;
@@ -31,7 +31,7 @@ const MATCHED_BYTES: usize = 4 << 10;
 type Result<T> = std::result::Result<T, Failure>;
 
 /// Expressions worked out for one request.
-pub(in super::super) struct Evaluation<'a> {
+pub(crate) struct Evaluation<'a> {
     facts: Facts<'a>,
     items: [Value<'a>; MAX_NESTED_LOOPS],
     /// What is left.
@@ -45,7 +45,7 @@ impl<'a> Evaluation<'a> {
 
     /// The steps that are left.
     #[cfg(test)]
-    pub(in super::super) fn steps_left(&self) -> u32 {
+    pub(crate) fn steps_left(&self) -> u32 {
         self.steps
     }
 
@@ -57,6 +57,18 @@ impl<'a> Evaluation<'a> {
     pub(super) fn truth(&mut self, node: &'a Node) -> Result<bool> {
         match self.value(node)? {
             Value::Bool(truth) => Ok(truth),
+            _ => Err(Failure::WrongType),
+        }
+    }
+
+    /// What whole number it is.
+    ///
+    /// # Errors
+    ///
+    /// Where it has no value, or one that is no whole number.
+    pub(super) fn whole_number(&mut self, node: &'a Node) -> Result<i64> {
+        match self.value(node)? {
+            Value::Int(number) => Ok(number),
             _ => Err(Failure::WrongType),
         }
     }

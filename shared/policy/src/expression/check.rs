@@ -7,7 +7,7 @@ use tollgate_model::issue::nearest;
 
 use super::program::{Loop, LoopKind, MAX_NESTED_LOOPS, Node};
 use super::syntax::{Expression, Fault, Kind, Literal, Operator};
-use super::types::Type;
+use super::types::{Type, Wanted};
 use super::variables::{PARAMETERS, ROOTS, Variable, alone, family};
 use crate::policy::Scope;
 
@@ -43,16 +43,20 @@ pub(super) struct Checker<'s> {
     faults: Vec<Fault>,
 }
 
-/// Checks an expression that must be true or false.
+/// Checks an expression that must be of a type.
 ///
 /// # Errors
 ///
 /// Every fault.
-pub(super) fn check(expression: &Expression, scope: Scope<'_>) -> Result<Node, Vec<Fault>> {
+pub(super) fn check(
+    expression: &Expression,
+    scope: Scope<'_>,
+    wanted: Wanted,
+) -> Result<Node, Vec<Fault>> {
     let mut checker = Checker { scope, items: Vec::new(), loops: 0, faults: Vec::new() };
     let Checked { node, kind } = checker.check(expression);
-    if !kind.may_be(&Type::Bool) {
-        let problem = format!("is {kind}; compare it, for a rule is true or false");
+    if !kind.may_be(&wanted.kind()) {
+        let problem = format!("is {kind}; {}", wanted.mend(&kind));
         checker.faults.push(Fault::new(expression.at, "wrong_type", problem));
     }
     if checker.faults.is_empty() { Ok(node) } else { Err(checker.faults) }
