@@ -5,7 +5,7 @@ use http::HeaderName;
 use regex::RegexBuilder;
 use tollgate_model::issue::nearest;
 
-use super::program::{Loop, LoopKind, MAX_NESTED_LOOPS, Node};
+use super::program::{Loop, LoopKind, MAX_NESTED_LOOPS, Node, Pattern};
 use super::syntax::{Expression, Fault, Kind, Literal, Operator};
 use super::types::{Type, Wanted};
 use super::variables::{PARAMETERS, ROOTS, Variable, alone, family};
@@ -14,8 +14,10 @@ use crate::policy::Scope;
 /// How many loops one expression may have.
 const MAX_LOOPS: usize = 8;
 
-/// The most bytes of a compiled pattern.
-const PATTERN_BYTES: usize = 64 << 10;
+/// The bytes of compiled patterns, from the smallest to the largest that is taken, and what each byte of a
+/// text costs such a one. In proportion, for so is the time that it takes at worst.
+const PATTERNS: [(usize, usize); 5] =
+    [(10 << 10, 2), (16 << 10, 3), (32 << 10, 6), (48 << 10, 9), (64 << 10, 12)];
 
 /// A part that has been checked.
 pub(super) struct Checked {
@@ -407,9 +409,10 @@ impl Checker<'_> {
             let problem = "matches() takes a pattern that is written out, such as \"^v[0-9]+$\"";
             return self.fault(Fault::unsupported(pattern.at, problem));
         };
-        let compiled = RegexBuilder::new(source).size_limit(PATTERN_BYTES).build();
-        match compiled {
-            Ok(regex) => Checked { node: Node::Matches(Box::new(text), regex), kind: Type::Bool },
+        match compiled(source) {
+            Ok(pattern) => {
+                Checked { node: Node::Matches(Box::new(text), pattern), kind: Type::Bool }
+            }
             Err(regex::Error::CompiledTooBig(_)) => {
                 let problem = "the pattern takes more than 64 KiB; give a shorter one, with (?-u) where it need not know all of Unicode";
                 self.fault(Fault::too_complex(pattern.at, problem))
@@ -422,6 +425,20 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// A pattern with what it costs: how large it is, the smallest bound says that it keeps.
+fn compiled(source: &str) -> Result<Pattern, regex::Error> {
+    let mut result = Err(regex::Error::CompiledTooBig(0));
+    for (size_limit, steps_a_byte) in PATTERNS {
+        let regex = RegexBuilder::new(source).size_limit(size_limit).build();
+        let is_too_big = matches!(regex, Err(regex::Error::CompiledTooBig(_)));
+        result = regex.map(|regex| Pattern { regex, steps_a_byte });
+        if !is_too_big {
+            break;
+        }
+    }
+    result
 }
 
 fn of_variable(variable: Variable) -> Checked {
