@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use deserr::Deserr;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use schemars::JsonSchema;
 use tollgate_model::path::BasePath;
+use tollgate_model::secret::SecretText;
 use tollgate_model::signature::VerificationKey;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::{Issue, Issues, Name, ResourceId};
@@ -63,6 +64,35 @@ impl Scope<'_> {
     #[must_use]
     pub fn is_of_gateway(&self) -> bool {
         self.place.starts_with("Gateway/")
+    }
+
+    /// Whose the secrets and upstreams are that are named here.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        if self.is_of_gateway() { Holder::Operators } else { Holder::CalledTenant }
+    }
+}
+
+/// Whose secrets and upstreams a policy names: never those of a tenant that it does not belong to, though
+/// they may have the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The tenant's whose API is called. What stands anywhere but at a gateway runs for that tenant alone.
+    CalledTenant,
+    /// The tenant `default`'s, in which gateways live.
+    Operators,
+}
+
+static OPERATORS: LazyLock<Name> = LazyLock::new(Name::default_name);
+
+impl Holder {
+    /// The tenant, for a call of this route.
+    #[must_use]
+    pub fn tenant(self, route: &RouteFacts) -> &Name {
+        match self {
+            Self::CalledTenant => &route.tenant,
+            Self::Operators => &OPERATORS,
+        }
     }
 }
 
@@ -264,6 +294,14 @@ pub struct Cx<'a> {
     pub shadowed: Option<&'static str>,
     /// The world.
     pub ports: &'a dyn Ports,
+}
+
+impl Cx<'_> {
+    /// The value of a Secret that a policy names.
+    #[must_use]
+    pub fn secret(&self, of: Holder, name: &Name) -> Option<&SecretText> {
+        self.ports.secret(of.tenant(self.route), name)
+    }
 }
 
 /// Where a request comes from.

@@ -11,7 +11,7 @@ use tollgate_model::{FromText, Kind, Name, ResourceId};
 
 use crate::body::Body;
 use crate::escape::{Escape, decode, decode_query, push_component};
-use crate::policy::{Cx, Scope};
+use crate::policy::{Cx, Holder, Scope};
 
 /// A parsed text.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ enum Variable {
     Path(String),
     Query(String),
     Header(HeaderName),
-    Secret(Name),
+    Secret(Holder, Name),
     Claim(Box<str>),
     Application,
     Credential,
@@ -119,7 +119,7 @@ impl Template {
         self.pieces
             .iter()
             .filter_map(|piece| match piece {
-                Piece::Variable(Variable::Secret(name)) => {
+                Piece::Variable(Variable::Secret(_, name)) => {
                     Some(ResourceId::new(Kind::Secret, tenant.clone(), name.clone()))
                 }
                 Piece::Text(_) | Piece::Variable(_) => None,
@@ -268,7 +268,7 @@ impl Variable {
                 "header" => HeaderName::from_bytes(rest.as_bytes())
                     .map(Self::Header)
                     .map_err(|_bad| unknown()),
-                "secret" => Name::from_text(rest).map(Self::Secret),
+                "secret" => Name::from_text(rest).map(|name| Self::Secret(scope.holder(), name)),
                 "claim" if !rest.is_empty() => Ok(Self::Claim(rest.into())),
                 "client" if rest == "ip" => Ok(Self::ClientIp),
                 "request" if rest == "id" => Ok(Self::RequestId),
@@ -296,9 +296,7 @@ impl Variable {
             Self::Path(name) => cx.parameters.get(name),
             Self::Query(name) => request.uri().query().and_then(|query| query_value(query, name)),
             Self::Header(name) => request.headers().get(name).and_then(|value| value.to_str().ok()),
-            Self::Secret(name) => {
-                cx.ports.secret(&cx.route.tenant, name).map(|secret| secret.expose())
-            }
+            Self::Secret(of, name) => cx.secret(*of, name).map(|secret| secret.expose()),
             Self::Application => cx.identity.as_ref().map(|caller| caller.application.as_str()),
             Self::Credential => cx.identity.as_ref().map(|caller| caller.credential.as_str()),
             Self::ClientIp => Some(&*cx.client.address_text),

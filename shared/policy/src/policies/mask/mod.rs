@@ -160,8 +160,8 @@ impl Policy for Mask {
     const REPEAT: Repeat = Repeat::All;
     const MANUAL: &'static str = include_str!("MANUAL.md");
 
-    fn compile(config: Config, _scope: Scope<'_>) -> Result<Self, Issues> {
-        config.compile().map(|compiled| Self { compiled })
+    fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
+        config.compile(scope).map(|compiled| Self { compiled })
     }
 
     fn references(&self, tenant: &Name) -> Vec<ResourceId> {
