@@ -140,6 +140,11 @@ pub trait Policy: Sized + Send + Sync + 'static {
         None
     }
 
+    /// How many bytes the value of a Secret must have that it names; 0: any will do.
+    fn least_bytes(&self, _secret: &ResourceId) -> usize {
+        0
+    }
+
     /// Keys that are elsewhere and that it needs; they are fetched before the first request comes.
     fn key_source(&self) -> Option<&KeySource> {
         None

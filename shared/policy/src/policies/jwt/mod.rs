@@ -78,6 +78,11 @@ impl Policy for Jwt {
         }
     }
 
+    fn least_bytes(&self, _secret: &ResourceId) -> usize {
+        // It has one at most, for all of its algorithms.
+        self.admission.least_secret_bytes()
+    }
+
     fn key_source(&self) -> Option<&KeySource> {
         match &self.keys {
             Keys::Remote(source) => Some(source),

@@ -171,6 +171,10 @@ impl Policy for Mask {
             .collect()
     }
 
+    fn least_bytes(&self, _secret: &ResourceId) -> usize {
+        replace::MIN_KEY
+    }
+
     async fn on_request(&self, _cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Carry> {
         let is_head = request.method() == Method::HEAD;
         let headers = request.headers_mut();

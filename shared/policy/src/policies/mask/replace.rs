@@ -19,7 +19,7 @@ const CARD_HIDDEN: usize = 6;
 /// probability of less than 1 in 10^10.
 const HASH_BYTES: usize = 12;
 /// The shortest key, in bytes.
-const MIN_KEY: usize = 16;
+pub(super) const MIN_KEY: usize = 16;
 
 /// How a find is replaced.
 #[derive(Debug, PartialEq, Eq)]
