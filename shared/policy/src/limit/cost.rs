@@ -39,7 +39,7 @@ pub enum WrittenCost {
 /// An expression over a request, and what counts where it says nothing.
 #[derive(Clone, Debug, Deserr, JsonSchema)]
 #[deserr(error = Issues, deny_unknown_fields)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "CostExpression")]
 pub struct Worked {
     /// An expression in CEL, as in `authorize`, that is a whole number from 0 to 1,000,000. 0: the request is not counted.
     pub expression: String,
