@@ -124,3 +124,24 @@ async fn a_key_of_signatures_is_shown_and_its_secret_is_not() -> anyhow::Result<
     assert_eq!(rotated.body["issues"][0]["code"], "no_key", "{rotated:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_too_short_for_a_policy_is_refused() -> anyhow::Result<()> {
+    let (_folder, plane) = start().await?;
+    let at = |path: &str| format!("/api/v1/tenants/default/{path}");
+    let secret = |value: &str| json!({ "spec": { "value": value } });
+    let policies = json!({ "spec": { "policies": [{ "jwt": { "secret": "tokens" } }] } });
+    assert!(plane.put(&at("secrets/tokens"), secret("a-short-one")).await.status.is_success());
+    let unfit = plane.put(&at("policy-sets/tokens"), policies.clone()).await;
+    refused(&unfit, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(unfit.body["issues"][0]["code"], "unfit_secret", "{unfit:?}");
+
+    let value = "0123456789abcdef0123456789abcdef";
+    assert!(plane.put(&at("secrets/tokens"), secret(value)).await.status.is_success());
+    assert!(plane.put(&at("policy-sets/tokens"), policies).await.status.is_success());
+    let weaker = plane.put(&at("secrets/tokens"), secret("a-short-one")).await;
+    refused(&weaker, StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(weaker.body["issues"][0]["code"], "unfit_secret", "{weaker:?}");
+    assert!(!weaker.text.contains("a-short-one"), "{weaker:?}");
+    Ok(())
+}

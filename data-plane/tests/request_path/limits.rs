@@ -215,3 +215,27 @@ async fn a_limit_that_only_watches_is_told_in_the_access_log_alone() {
         (None, &"rate_limited".into())
     );
 }
+
+#[tokio::test]
+async fn a_call_costs_what_an_expression_says_of_it() {
+    let cost = "'int(request.headers[\"x-units\"])'";
+    let (backend, node) =
+        start("", &format!("{{rate_limit: {{limit: 9, window: 1h, by: ip, cost: {cost}}}}}"));
+    let answer = node.call("GET /", &["x-units: 4"], "").await;
+    assert!(answer.field("ratelimit").starts_with("\"default\";r=5;"));
+    for (units, status, code) in [
+        ("6", 429, "rate_limited"),
+        ("10", 400, "cost_above_limit"),
+        ("many", 400, "cost_unknown"),
+        ("-9", 400, "cost_unknown"),
+    ] {
+        let answer = node.call("GET /", &[&format!("x-units: {units}")], "").await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{units}");
+        assert!(answer.field("ratelimit-policy").starts_with("\"default\";q=9;w=3600"));
+    }
+    let answer = node.call("GET /", &["x-units: 0"], "").await;
+    assert_eq!((answer.status, answer.field("ratelimit")), (200, ""));
+    let answer = node.call("GET /", &["x-units: 5"], "").await;
+    assert!(answer.field("ratelimit").starts_with("\"default\";r=0;"));
+    assert_eq!(backend.requests(), 3);
+}

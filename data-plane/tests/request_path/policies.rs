@@ -129,6 +129,35 @@ async fn every_level_adds_its_policies_and_a_set_is_written_out() {
 }
 
 #[tokio::test]
+async fn a_gateways_policy_takes_secrets_and_upstreams_of_its_operators_and_never_a_tenants() {
+    let (backend, service) = (Upstream::start("a").unwrap(), Upstream::start("auth").unwrap());
+    let theirs = Upstream::start("theirs").unwrap();
+    let of = |tenant: &str, auth: std::net::SocketAddr, secret: &str| {
+        let address = backend.address();
+        format!(
+            "kind: Tenant\nname: {tenant}\nspec: {{hosts: [{tenant}.test]}}\n---\n\
+             kind: Upstream\ntenant: {tenant}\nname: backend\nspec: {{endpoints: [{{url: 'http://{address}'}}]}}\n---\n\
+             kind: Upstream\ntenant: {tenant}\nname: auth\nspec: {{endpoints: [{{url: 'http://{auth}'}}]}}\n---\n\
+             kind: Secret\ntenant: {tenant}\nname: token\nspec: {{value: {secret}}}\n---\n\
+             kind: Api\ntenant: {tenant}\nname: shop\nspec: {{base_path: /, upstream: backend, \
+             policies: [{{headers: {{request: {{set: {{x-own: '{{secret.token}}'}}}}}}}}]}}\n---\n"
+        )
+    };
+    let gateway = "kind: Gateway\nname: default\nspec:\n  policies:\n    \
+         - headers: {request: {set: {x-token: '{secret.token}'}}}\n    \
+         - external_auth: {upstream: auth, http: {headers: {x-token: '{secret.token}'}}}\n";
+    let own = of("default", service.address(), "the-operators");
+    let node = TestNode::with(&(own + &of("acme", theirs.address(), "acmes") + gateway));
+    let mut wire = node.wire().await;
+    wire.send("GET / HTTP/1.1\r\nhost: acme.test\r\n\r\n".to_owned()).await;
+    let answer = wire.answer().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.seen("x-token"), "the-operators");
+    assert_eq!(answer.seen("x-own"), "acmes");
+    assert_eq!((service.requests(), theirs.requests()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_secret_stands_in_a_field_that_no_caller_can_take_off() {
     let secret = "---\nkind: Secret\nname: token\nspec: {value: s3cret-value}\n";
     let api = "policies: [{headers: {request: {set: {x-token: 'Bearer {secret.token}'}}}}]";

@@ -305,3 +305,17 @@ async fn a_key_of_one_tenant_is_none_of_another() {
         assert_eq!(wire.answer().await.status, status, "{host}");
     }
 }
+
+#[tokio::test]
+async fn a_signature_is_good_once_where_it_is_said_so() {
+    let (backend, node) = start("{hmac: {replay: refuse}}");
+    let fields = signed_target("GET", "/items");
+    assert_eq!(call(&node, "GET /items", &fields, "").await.status, 200);
+    for _ in 0..2 {
+        let answer = call(&node, "GET /items", &fields, "").await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "signature_replayed"));
+    }
+    // Another request of the same second.
+    assert_eq!(call(&node, "GET /other", &signed_target("GET", "/other"), "").await.status, 200);
+    assert_eq!(backend.requests(), 2);
+}

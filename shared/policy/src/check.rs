@@ -63,11 +63,13 @@ pub struct Reference {
     pub is_of_policies: bool,
     /// What it must speak, where it is an upstream; none: anything.
     pub protocol: Option<Protocol>,
+    /// How many bytes its value must have, where it is a secret; 0: any will do.
+    pub least_bytes: usize,
 }
 
 impl Reference {
     fn new(at: impl Into<String>, to: ResourceId) -> Self {
-        Self { at: at.into(), to, is_of_policies: false, protocol: None }
+        Self { at: at.into(), to, is_of_policies: false, protocol: None, least_bytes: 0 }
     }
 
     fn of_policies(at: &str, to: ResourceId) -> Self {
@@ -284,7 +286,10 @@ impl Compiler<'_> {
         let tenant = if self.id.kind == Kind::Tenant { &self.id.name } else { &self.id.tenant };
         for to in policy.references(tenant) {
             let protocol = policy.upstream_protocol().filter(|_| to.kind == Kind::Upstream);
-            self.references.push(Reference { protocol, ..Reference::of_policies(&place, to) });
+            let is_secret = to.kind == Kind::Secret;
+            let least_bytes = if is_secret { policy.least_bytes(&to) } else { 0 };
+            let reference = Reference::of_policies(&place, to);
+            self.references.push(Reference { protocol, least_bytes, ..reference });
         }
         Some(Item::Policy(Arc::new(policy)))
     }

@@ -31,6 +31,8 @@ pub mod escape;
 pub mod stored;
 // Texts with variables, such as `{path.id}`.
 pub mod template;
+// Expressions over a request, in CEL.
+mod expression;
 // Another path made of a request's.
 pub mod path_edit;
 // The one limiter's arithmetic.

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use deserr::Deserr;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use schemars::JsonSchema;
 use tollgate_model::path::BasePath;
+use tollgate_model::secret::SecretText;
 use tollgate_model::signature::VerificationKey;
 use tollgate_model::upstream::Protocol;
 use tollgate_model::{Issue, Issues, Name, ResourceId};
@@ -66,6 +67,35 @@ impl Scope<'_> {
     pub fn is_of_gateway(&self) -> bool {
         self.place.starts_with("Gateway/")
     }
+
+    /// Whose the secrets and upstreams are that are named here.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        if self.is_of_gateway() { Holder::Operators } else { Holder::CalledTenant }
+    }
+}
+
+/// Whose secrets and upstreams a policy names: never those of a tenant that it does not belong to, though
+/// they may have the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The tenant's whose API is called. What stands anywhere but at a gateway runs for that tenant alone.
+    CalledTenant,
+    /// The tenant `default`'s, in which gateways live.
+    Operators,
+}
+
+static OPERATORS: LazyLock<Name> = LazyLock::new(Name::default_name);
+
+impl Holder {
+    /// The tenant, for a call of this route.
+    #[must_use]
+    pub fn tenant(self, route: &RouteFacts) -> &Name {
+        match self {
+            Self::CalledTenant => &route.tenant,
+            Self::Operators => &OPERATORS,
+        }
+    }
 }
 
 /// One policy. A value of it is immutable; whatever must outlive a configuration change (counters,
@@ -110,6 +140,11 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// What the upstreams among those resources must speak; none: anything.
     fn upstream_protocol(&self) -> Option<Protocol> {
         None
+    }
+
+    /// How many bytes the value of a Secret must have that it names; 0: any will do.
+    fn least_bytes(&self, _secret: &ResourceId) -> usize {
+        0
     }
 
     /// Keys that are elsewhere and that it needs; they are fetched before the first request comes.
@@ -266,6 +301,14 @@ pub struct Cx<'a> {
     pub shadowed: Option<&'static str>,
     /// The world.
     pub ports: &'a dyn Ports,
+}
+
+impl Cx<'_> {
+    /// The value of a Secret that a policy names.
+    #[must_use]
+    pub fn secret(&self, of: Holder, name: &Name) -> Option<&SecretText> {
+        self.ports.secret(of.tenant(self.route), name)
+    }
 }
 
 /// Where a request comes from.

@@ -130,7 +130,7 @@ pub trait HttpCall {
 
 /// A request of a policy's own.
 pub struct Call<'a> {
-    /// Whose upstream it goes to: the tenant of the API that is called.
+    /// Whose upstream it goes to.
     pub tenant: &'a Name,
     /// The upstream's name.
     pub upstream: &'a Name,

@@ -12,7 +12,7 @@ use tollgate_model::{FromText, Kind, Name, ResourceId};
 use crate::body::Body;
 use crate::cookie;
 use crate::escape::{Escape, decode, decode_query, push_component};
-use crate::policy::{Cx, Scope};
+use crate::policy::{Cx, Holder, Scope};
 
 /// A parsed text.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ enum Variable {
     Query(String),
     Header(HeaderName),
     Cookie(Box<str>),
-    Secret(Name),
+    Secret(Holder, Name),
     Claim(Box<str>),
     Application,
     Credential,
@@ -122,7 +122,7 @@ impl Template {
         self.pieces
             .iter()
             .filter_map(|piece| match piece {
-                Piece::Variable(Variable::Secret(name)) => {
+                Piece::Variable(Variable::Secret(_, name)) => {
                     Some(ResourceId::new(Kind::Secret, tenant.clone(), name.clone()))
                 }
                 Piece::Text(_) | Piece::Variable(_) => None,
@@ -275,7 +275,7 @@ impl Variable {
                 "cookie" => HeaderName::from_bytes(rest.as_bytes())
                     .map(|_token| Self::Cookie(rest.into()))
                     .map_err(|_bad| unknown()),
-                "secret" => Name::from_text(rest).map(Self::Secret),
+                "secret" => Name::from_text(rest).map(|name| Self::Secret(scope.holder(), name)),
                 "claim" if !rest.is_empty() => Ok(Self::Claim(rest.into())),
                 "client" if rest == "ip" => Ok(Self::ClientIp),
                 "request" if rest == "id" => Ok(Self::RequestId),
@@ -304,9 +304,7 @@ impl Variable {
             Self::Query(name) => request.uri().query().and_then(|query| query_value(query, name)),
             Self::Header(name) => request.headers().get(name).and_then(|value| value.to_str().ok()),
             Self::Cookie(name) => cookie::find(request.headers(), name),
-            Self::Secret(name) => {
-                cx.ports.secret(&cx.route.tenant, name).map(|secret| secret.expose())
-            }
+            Self::Secret(of, name) => cx.secret(*of, name).map(|secret| secret.expose()),
             Self::Application => cx.identity.as_ref().map(|caller| caller.application.as_str()),
             Self::Credential => cx.identity.as_ref().map(|caller| caller.credential.as_str()),
             Self::ClientIp => Some(&*cx.client.address_text),

@@ -12,10 +12,12 @@ mod support;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{HeaderMap, Response};
 use tollgate_policy::chain::Carries;
 use tollgate_policy::policy::Caller;
+use tollgate_policy::ports::Decision;
 use tollgate_policy::{Body, Claims, Flow};
 use tollgate_testkit::allocations::{self, Counting};
 
@@ -89,6 +91,19 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
     ] {
         assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
     }
+}
+
+#[test]
+fn a_cost_that_is_worked_out_allocates_no_more_than_one_that_is_given() {
+    let fixed = Some(Decision { is_admitted: true, remaining: 1, reset: Duration::ZERO });
+    let mut world = World::default();
+    world.counters.fixed = fixed;
+    let limit =
+        |cost: &str| format!("rate_limit: {{limit: 9, window: 1m, by: route, cost: {cost}}}");
+    let given = through(&limit("2"), &world);
+    let worked = through(&limit("'int(request.headers[\"x-a\"]) + 1'"), &world);
+    assert_eq!(given, worked);
+    assert_eq!(through(&limit("'int(request.headers[\"x-a\"]) - 1'"), &world), (true, 0));
 }
 
 #[test]

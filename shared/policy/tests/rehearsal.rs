@@ -114,3 +114,28 @@ async fn nothing_is_counted_and_what_is_used_up_is_told() {
     let steps = rehearse(&world, &chain, &mut request(&[])).await;
     assert!(matches!(&steps[0].did, Did::Refused(refusal) if refusal.code == "rate_limited"));
 }
+
+/// What a limit says to a rehearsal and then to the call itself.
+#[tokio::test]
+async fn a_cost_that_is_worked_out_is_the_same_for_a_rehearsal() {
+    let world = World::default();
+    let cost = "'int(request.headers[\"x-units\"])'";
+    let chain = chain(&[&format!("rate_limit: {{limit: 5, window: 1h, by: ip, cost: {cost}}}")]);
+    for (units, refused) in [
+        ("4", None),
+        ("4", Some("rate_limited")),
+        ("0", None),
+        ("6", Some("cost_above_limit")),
+        ("none", Some("cost_unknown")),
+        ("1", None),
+        ("1", Some("rate_limited")),
+    ] {
+        let steps = rehearse(&world, &chain, &mut request(&[("x-units", units)])).await;
+        let rehearsed = match &steps[0].did {
+            Did::Refused(refusal) => Some(refusal.code),
+            Did::Passed(_) | Did::Answered(_) | Did::NotAsked | Did::NotReached => None,
+        };
+        let met = world.exchange(&chain, request(&[("x-units", units)])).await;
+        assert_eq!((rehearsed, met.refused().map(|(_, code)| code)), (refused, refused), "{units}");
+    }
+}

@@ -436,6 +436,38 @@ fn the_secret_that_signatures_are_checked_with_must_be_there_and_be_a_key() {
 }
 
 #[test]
+fn a_secret_is_as_long_as_the_policies_that_take_it_for_a_key_need() {
+    let secret = |bytes: usize| {
+        format!("{{kind: Secret, name: key, spec: {{value: {}}}}}", "s".repeat(bytes))
+    };
+    for (policy, least, name) in [
+        ("jwt: {secret: key}", 32, "jwt"),
+        ("jwt: {secret: key, algorithms: [HS256, HS512, HS384]}", 64, "jwt"),
+        ("any_of: [{api_key: {}}, {jwt: {secret: key, algorithms: [HS384]}}]", 48, "any_of"),
+        ("mask: {rules: [{kind: iban, hash: {key: {secret: key}}}]}", 16, "mask"),
+        ("headers: {request: {set: {x-a: '{secret.key}'}}}", 0, "headers"),
+    ] {
+        let at = format!("/spec/policies/0/{name} unfit_secret");
+        let gateway = format!("{{kind: Gateway, name: edge, spec: {{policies: [{{{policy}}}]}}}}");
+        let common = format!("{{kind: PolicySet, name: s, spec: {{policies: [{{{policy}}}]}}}}");
+        let mut set = set(&format!("{}\n---\n{gateway}\n---\n{common}", secret(least.max(1))));
+        if least == 0 {
+            assert_eq!(write(&mut set, &secret(1)), [""; 0], "{policy}");
+            continue;
+        }
+        // Whoever shortens the Secret is told who needs it longer.
+        let unfit = [format!("Gateway default/edge {at}"), format!("PolicySet default/s {at}")];
+        assert_eq!(write(&mut set, &secret(least - 1)), unfit, "{policy}");
+        // So is who names one that is too short.
+        let rules = format!("policies: [{{{policy}}}]");
+        let guarded =
+            format!("{UPSTREAM}\n---\n{}", api("default", "a", &format!("base_path: /, {rules}")));
+        assert_eq!(write(&mut set, &guarded), [format!("Api default/a {at}")], "{policy}");
+        assert_eq!(write(&mut set, &secret(least)), [""; 0], "{policy}");
+    }
+}
+
+#[test]
 fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
     let mut set =
         set("{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}

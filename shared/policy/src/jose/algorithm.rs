@@ -126,10 +126,17 @@ impl Algorithm {
         }
     }
 
-    /// Whether a secret is as long as RFC 7518 §3.2 demands: as the hash's output, at least.
+    /// How many bytes a secret must have (RFC 7518 §3.2): as many as the hash's output; none for algorithms of
+    /// public keys.
+    #[must_use]
+    pub fn least_secret_bytes(self) -> Option<usize> {
+        self.mac().map(|mac| mac.digest_algorithm().output_len())
+    }
+
+    /// Whether a secret is as long as it must be.
     #[must_use]
     pub fn takes_secret(self, secret: &[u8]) -> bool {
-        self.mac().is_some_and(|mac| secret.len() >= mac.digest_algorithm().output_len())
+        self.least_secret_bytes().is_some_and(|least| secret.len() >= least)
     }
 
     /// Whether `code` is the authentication code of `message` under a secret; never for an

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
-use tollgate_model::{Issue, Issues, Name, ResourceId};
+use tollgate_model::{Issues, Name, ResourceId};
 
-use super::subject::By;
-use super::written::Permits;
+use super::cost::{Cost, NoPrice, Price};
+use super::subject::{By, Subject};
 use super::{Definition, Window};
 use crate::body::Body;
-use crate::policy::{Cx, Flow, Refusal};
+use crate::policy::{Cx, Flow, Refusal, Scope};
 use crate::ports::{Decision, Take, Taken};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -24,9 +24,30 @@ pub struct Meter {
     /// `"name";r=`, as it begins in `ratelimit`.
     field_start: Box<str>,
     /// What one request takes.
-    cost: u64,
+    price: Price,
     /// Whether it only watches.
     is_shadow: bool,
+}
+
+/// How a limit counts, as it is written.
+pub struct Counting {
+    /// Whom it counts for.
+    pub by: Option<Subject>,
+    /// What one request takes.
+    pub cost: Option<Cost>,
+    /// Whether it only watches.
+    pub is_shadow: bool,
+}
+
+/// What came of counting a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted {
+    /// It costs nothing: it is let on, and told nothing of the limit.
+    Free,
+    /// What the counter said.
+    Asked(Decision),
+    /// What it costs is not known, or more than the limit.
+    Unpriced(NoPrice),
 }
 
 /// `"name";q=100;w=60`, as it stands in `ratelimit-policy`.
@@ -38,9 +59,29 @@ enum PolicyField {
 }
 
 impl Meter {
-    /// A limit by its name.
-    #[must_use]
-    pub fn new(definition: Definition, by: By, name: &Name) -> Self {
+    /// Compiles a limit by its name.
+    ///
+    /// # Errors
+    ///
+    /// Every fault, with pointers below `/by` and `/cost`.
+    pub fn compile(
+        definition: Definition,
+        name: &Name,
+        counting: Counting,
+        scope: Scope<'_>,
+    ) -> Result<Self, Issues> {
+        let by = By::compile(counting.by, scope);
+        let price = Price::compile(counting.cost, definition.limit, scope);
+        let (by, price) = match (by, price) {
+            (Ok(by), Ok(price)) => (by, price),
+            (by, price) => {
+                let mut issues = Issues::default();
+                for faults in [by.err(), price.err()].into_iter().flatten() {
+                    issues.extend_under("", faults);
+                }
+                return Err(issues);
+            }
+        };
         let start = format!("\"{name}\";q={};w=", definition.limit);
         let policy_field = match &definition.window {
             Window::Rolling(length) => PolicyField::Whole(
@@ -51,28 +92,8 @@ impl Meter {
             Window::Calendar(_) => PolicyField::Start(start.into_boxed_str()),
         };
         let field_start = format!("\"{name}\";r=").into_boxed_str();
-        Self { definition, by, policy_field, field_start, cost: 1, is_shadow: false }
-    }
-
-    /// The same where one request takes so much.
-    ///
-    /// # Errors
-    ///
-    /// Where that is more than the limit.
-    pub fn costing(mut self, cost: Option<Permits>) -> Result<Self, Issues> {
-        self.cost = cost.map_or(1, Permits::get);
-        if self.cost <= self.definition.limit {
-            return Ok(self);
-        }
-        let problem = "is more than the limit, so that no request would be admitted";
-        Err(Issues::one(Issue::new("/cost", "out_of_range", problem)))
-    }
-
-    /// The same where it only watches, or not.
-    #[must_use]
-    pub fn shadowing(mut self, is_shadow: bool) -> Self {
-        self.is_shadow = is_shadow;
-        self
+        let is_shadow = counting.is_shadow;
+        Ok(Self { definition, by, policy_field, field_start, price, is_shadow })
     }
 
     /// The counter that it keeps.
@@ -88,43 +109,50 @@ impl Meter {
     }
 
     /// Counts a request.
-    pub async fn take(&self, cx: &Cx<'_>, request: &Request<Body>) -> Decision {
+    pub async fn take(&self, cx: &Cx<'_>, request: &Request<Body>) -> Counted {
+        let cost = match self.price.of(self.definition.limit, cx, request) {
+            Ok(0) => return Counted::Free,
+            Ok(cost) => cost,
+            Err(no_price) => return Counted::Unpriced(no_price),
+        };
         let subject = self.by.subject(cx, request);
         let take = Take {
             definition: &self.definition,
             tenant: &cx.route.tenant,
             subject: &subject,
-            cost: self.cost,
+            cost,
             now_unix_micros: cx.now_unix_micros,
         };
-        match cx.ports.counters().take(take) {
+        Counted::Asked(match cx.ports.counters().take(take) {
             Taken::Now(decision) => decision,
             Taken::Wait(decision) => decision.await,
-        }
+        })
     }
 
-    /// Lets a request on, or turns it away with this code and detail.
+    /// Lets a request on, or turns it away: over the limit with this code and detail.
     pub fn judge(
         &self,
-        decision: Decision,
+        counted: Counted,
         cx: &mut Cx<'_>,
         told: (&'static str, &'static str),
-    ) -> Flow<Decision> {
-        if decision.is_admitted {
-            return Flow::Next(decision);
-        }
+    ) -> Flow<Option<Decision>> {
+        let now = cx.now_unix_micros;
+        let (decision, refusal) = match counted {
+            Counted::Free => return Flow::Next(None),
+            Counted::Asked(decision) if decision.is_admitted => return Flow::Next(Some(decision)),
+            Counted::Asked(decision) => (Some(decision), self.refuse(decision, now, told)),
+            Counted::Unpriced(no_price) => (None, self.refuse_unpriced(no_price, now)),
+        };
         if self.is_shadow {
-            cx.shadowed.get_or_insert(told.0);
+            cx.shadowed.get_or_insert(refusal.code);
             return Flow::Next(decision);
         }
-        self.refuse(decision, cx.now_unix_micros, told).into_flow()
+        refusal.into_flow()
     }
 
-    /// Tells a client what is left, unless it only watches.
-    pub fn tell(&self, decision: Decision, now_unix_micros: u64, headers: &mut HeaderMap) {
-        if self.is_shadow {
-            return;
-        }
+    /// Tells a client what is left, unless it only watches or has not counted the request.
+    pub fn tell(&self, decision: Option<Decision>, now_unix_micros: u64, headers: &mut HeaderMap) {
+        let Some(decision) = decision.filter(|_| !self.is_shadow) else { return };
         for (name, value) in self.fields(decision, now_unix_micros) {
             headers.append(name, value);
         }
@@ -144,18 +172,18 @@ impl Meter {
         refusal
     }
 
+    /// Says that a request could not be counted, and by which limit.
+    fn refuse_unpriced(&self, no_price: NoPrice, now_unix_micros: u64) -> Refusal {
+        let mut refusal = no_price.refusal();
+        refusal.headers.extend(self.policy(now_unix_micros));
+        refusal
+    }
+
     fn fields(
         &self,
         decision: Decision,
         now_unix_micros: u64,
     ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let policy = match &self.policy_field {
-            PolicyField::Whole(value) => Some(value.clone()),
-            PolicyField::Start(start) => {
-                let length = self.definition.window.length_at(now_unix_micros);
-                joined(&[start, itoa::Buffer::new().format(length.as_secs())])
-            }
-        };
         // draft-ietf-httpapi-ratelimit-headers-11 §2: `"name";r=12;t=30`.
         let left = joined(&[
             &self.field_start,
@@ -163,8 +191,19 @@ impl Meter {
             ";t=",
             itoa::Buffer::new().format(whole_seconds(decision.reset)),
         ]);
-        let policy = policy.map(|value| (RATELIMIT_POLICY, value));
-        policy.into_iter().chain(left.map(|value| (RATELIMIT, value)))
+        let left = left.map(|value| (RATELIMIT, value));
+        self.policy(now_unix_micros).into_iter().chain(left)
+    }
+
+    fn policy(&self, now_unix_micros: u64) -> Option<(HeaderName, HeaderValue)> {
+        let value = match &self.policy_field {
+            PolicyField::Whole(value) => value.clone(),
+            PolicyField::Start(start) => {
+                let length = self.definition.window.length_at(now_unix_micros);
+                joined(&[start, itoa::Buffer::new().format(length.as_secs())])?
+            }
+        };
+        Some((RATELIMIT_POLICY, value))
     }
 }
 

@@ -16,6 +16,8 @@ pub mod calendar;
 mod usage;
 // Whom a limit counts for.
 pub mod subject;
+// What one request takes.
+pub mod cost;
 // What every limit that is counted does with a request.
 pub mod meter;
 // What all limits have in common in what an operator writes.

@@ -114,6 +114,12 @@ macro_rules! policies {
                 match self { $(Self::$policy(policy) => policy.upstream_protocol(),)+ }
             }
 
+            /// See [`Policy::least_bytes`].
+            #[must_use]
+            pub fn least_bytes(&self, secret: &ResourceId) -> usize {
+                match self { $(Self::$policy(policy) => policy.least_bytes(secret),)+ }
+            }
+
             /// See [`Policy::key_source`].
             #[must_use]
             pub fn key_source(&self) -> Option<&KeySource> {

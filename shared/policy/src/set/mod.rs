@@ -219,8 +219,13 @@ impl Set {
                 Kind::Upstream => self.asks_for_protocol(referrer, id),
                 // Where it is gone, that is told of it.
                 Kind::Certificate => referrer.kind == Kind::Gateway && self.get(id).is_some(),
-                // What signatures are checked with is to be a key; who needs one that goes is named by its fault.
-                Kind::Secret => referrer.kind == Kind::Credential && self.get(id).is_some(),
+                // What signatures are checked with is to be a key, and so is what a policy takes for one; who needs
+                // one that goes is named by its fault.
+                Kind::Secret => {
+                    let is_asked =
+                        referrer.kind == Kind::Credential || self.asks_for_bytes(referrer, id);
+                    is_asked && self.get(id).is_some()
+                }
                 Kind::Gateway | Kind::Api | Kind::Application | Kind::Credential => false,
             };
             to_check.extend(self.resources.referrers(id).filter(depends));

@@ -28,6 +28,21 @@ impl Set {
             let problem = format!("{to} must have `protocol: {given}` to be used here");
             issues.add(at, "wrong_protocol", problem);
         }
+        let least = reference.least_bytes;
+        if let Spec::Secret(secret) = &named.spec
+            && secret.value.expose().len() < least
+        {
+            let problem = format!("{to} holds fewer than {least} bytes; make a longer one");
+            issues.add(at, "unfit_secret", problem);
+        }
+    }
+
+    /// Whether a resource cares about what a secret holds.
+    pub(super) fn asks_for_bytes(&self, referrer: &ResourceId, secret: &ResourceId) -> bool {
+        self.get(referrer).is_some_and(|checked| {
+            let mut references = checked.references.iter();
+            references.any(|reference| reference.to == *secret && reference.least_bytes > 0)
+        })
     }
 
     /// Whether a resource cares about what an upstream speaks.

@@ -42,9 +42,14 @@ pub(crate) fn yaml(text: &str) -> serde_json::Value {
 
 /// A policy from `name: {…}`, as it stands in a list of policies.
 pub(crate) fn policy(text: &str) -> Shared {
+    policy_at("Api/default/orders", text)
+}
+
+/// The same where it stands elsewhere.
+pub(crate) fn policy_at(place: &str, text: &str) -> Shared {
     let value = yaml(text);
     let (name, config) = value.as_object().unwrap().iter().next().unwrap();
-    let scope = Scope { place: "Api/default/orders", parameters: Some(&["id"]) };
+    let scope = Scope { place, parameters: Some(&["id"]) };
     Arc::new(AnyPolicy::compile(name, config, scope).unwrap())
 }
 

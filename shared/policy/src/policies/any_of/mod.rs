@@ -72,6 +72,13 @@ impl Policy for AnyOf {
         self.ways.iter().flat_map(|way| way.references(tenant)).collect()
     }
 
+    fn least_bytes(&self, secret: &ResourceId) -> usize {
+        let names_it =
+            |way: &&AnyPolicy| way.references(&secret.tenant).iter().any(|named| named == secret);
+        let ways = self.ways.iter().filter(names_it);
+        ways.map(|way| way.least_bytes(secret)).max().unwrap_or(0)
+    }
+
     fn key_source(&self) -> Option<&KeySource> {
         self.ways.iter().find_map(AnyPolicy::key_source)
     }

@@ -1,7 +1,5 @@
 #![doc = include_str!("MANUAL.md")]
 
-mod expression;
-
 use std::borrow::Cow;
 use std::future::Future;
 
@@ -10,8 +8,8 @@ use http::{Request, StatusCode};
 use schemars::JsonSchema;
 use tollgate_model::Issues;
 
-use self::expression::{Condition, begin};
 use crate::body::Body;
+use crate::expression::{Condition, begin};
 use crate::policy::{Cx, Flow, Phase, Policy, Refusal, Repeat, Scope};
 
 /// What the operator writes; at least one of both lists.

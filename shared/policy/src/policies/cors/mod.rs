@@ -73,6 +73,8 @@ const VARY_OF_PREFLIGHT: HeaderValue = HeaderValue::from_static(
      access-control-request-private-network",
 );
 
+/// What the names of all of them begin with.
+const PREFIX: &str = "access-control-";
 /// What an upstream may have said by itself; what stands here is said in one place.
 const SAID_HERE: [HeaderName; 7] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -164,10 +166,13 @@ impl Policy for Cors {
         response: &mut Response<Body>,
     ) -> impl Future<Output = ()> {
         let headers = response.headers_mut();
-        for name in &SAID_HERE {
-            headers.remove(name);
+        let found = Found::in_answer(headers);
+        if found.is_said_already {
+            for name in &SAID_HERE {
+                headers.remove(name);
+            }
         }
-        if !self.is_for_all && !varies_by_origin(headers) {
+        if !self.is_for_all && !found.varies_by_origin {
             headers.append(header::VARY, VARY);
         }
         if let Some(allowed) = allowed.take() {
@@ -236,12 +241,34 @@ pub fn requested_method<B>(request: &Request<B>) -> Option<&HeaderValue> {
         .flatten()
 }
 
-fn varies_by_origin(headers: &HeaderMap) -> bool {
-    headers.get_all(header::VARY).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|name| {
-            let name = name.trim_ascii();
-            name == b"*" || name.eq_ignore_ascii_case(b"origin")
-        })
+/// What an answer says before anything is said here.
+#[derive(Default)]
+struct Found {
+    /// Who may read it.
+    is_said_already: bool,
+    /// That it depends on the origin, or on everything.
+    varies_by_origin: bool,
+}
+
+impl Found {
+    /// One look at the fields that there are: asking for each of those that hardly ever are takes longer.
+    fn in_answer(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            if *name == header::VARY {
+                found.varies_by_origin |= names_origin(value);
+            } else {
+                found.is_said_already |= name.as_str().starts_with(PREFIX);
+            }
+        }
+        found
+    }
+}
+
+fn names_origin(vary: &HeaderValue) -> bool {
+    vary.as_bytes().split(|byte| *byte == b',').any(|name| {
+        let name = name.trim_ascii();
+        name == b"*" || name.eq_ignore_ascii_case(b"origin")
     })
 }
 

@@ -70,6 +70,39 @@ async fn what_the_upstream_says_is_replaced_and_vary_is_said_once() {
 }
 
 #[tokio::test]
+async fn each_field_that_is_said_here_is_taken_off_where_it_stands_alone() {
+    for field in [
+        "access-control-allow-origin",
+        "access-control-allow-credentials",
+        "access-control-expose-headers",
+        "access-control-allow-methods",
+        "access-control-allow-headers",
+        "access-control-max-age",
+        "access-control-allow-private-network",
+    ] {
+        let upstream =
+            format!("headers: {{response: {{set: {{x-a: '1', {field}: '1', x-b: '1'}}}}}}");
+        let met = World::default().exchange(&chain(&[SHOP, &upstream]), request(&[])).await;
+        assert!(met.answered(field).is_empty(), "{field}");
+        assert_eq!((met.answered("x-a"), met.answered("x-b")), (vec!["1"], vec!["1"]));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_varies_by_origin_also_where_nobody_sends_one() {
+    for (vary, expected) in [
+        ("accept", vec!["accept", "origin"]),
+        ("x-origin", vec!["x-origin", "origin"]),
+        ("accept, ORIGIN", vec!["accept, ORIGIN"]),
+        ("*", vec!["*"]),
+    ] {
+        let upstream = format!("headers: {{response: {{set: {{vary: '{vary}', x-b: '1'}}}}}}");
+        let met = World::default().exchange(&chain(&[SHOP, &upstream]), request(&[])).await;
+        assert_eq!(met.answered("vary"), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered_with_what_it_asks_for() {
     let fields = [("access-control-request-headers", "content-type,x-trace")];
     let met = met(SHOP, preflight("https://shop.test", "PUT", &fields)).await;

@@ -200,10 +200,6 @@ const BYTES: RangeInclusive<u64> = 1..=1 << 20;
 impl Config {
     pub(super) fn compile(self, scope: Scope<'_>) -> Result<ExternalAuth, Issues> {
         let mut issues = Issues::default();
-        if scope.is_of_gateway() {
-            let problem = "whose upstream it is cannot be told at a gateway, which serves every tenant; attach it to tenants, APIs or routes";
-            issues.add("/upstream", "wrong_place", problem);
-        }
         let body = self.send_body.as_ref().map(|body| body.compile(&mut issues));
         let taken = Taken {
             request: taken_names(&self.take_headers, "/take_headers", &mut issues),
@@ -240,6 +236,7 @@ impl Config {
         let Some(service) = service else { return Err(issues) };
         issues.into_result(ExternalAuth {
             upstream: self.upstream,
+            holder: scope.holder(),
             service,
             sent,
             body,

@@ -9,7 +9,7 @@ use tollgate_model::upstream::Protocol;
 use tollgate_model::{Issues, Kind, Name, ResourceId};
 
 use crate::body::Body;
-use crate::policy::{Cx, Flow, Phase, Policy, Refusal, Repeat, Scope};
+use crate::policy::{Cx, Flow, Holder, Phase, Policy, Refusal, Repeat, Scope};
 use crate::ports::{Call, CallAnswer};
 
 // What the operator writes.
@@ -35,6 +35,8 @@ use self::verdict::{Fields, Grant, Verdict};
 /// Asks a service whether a request may go on.
 pub struct ExternalAuth {
     upstream: Name,
+    /// Whose upstream it is.
+    holder: Holder,
     service: Service,
     /// Of the client's request, for the service.
     sent: Box<[HeaderName]>,
@@ -137,7 +139,7 @@ impl ExternalAuth {
         let calls = cx.ports.calls();
         let answer = calls
             .call(Call {
-                tenant: &cx.route.tenant,
+                tenant: self.holder.tenant(cx.route),
                 upstream: &self.upstream,
                 client: cx.client,
                 request: asked,

@@ -37,6 +37,10 @@ pub struct Config {
     /// How far in the future `created` may be, up to 1h. Default 30s.
     #[deserr(default)]
     pub leeway: Option<Span>,
+    /// What becomes of a signature that was used before: `allow` or `refuse`. Default allow.
+    #[deserr(default)]
+    #[schemars(with = "Option<Replay>")]
+    pub replay: Replay,
     /// Whether the body must be the one that was signed. Default verify.
     #[deserr(default)]
     #[schemars(with = "Option<SignedBody>")]
@@ -71,6 +75,18 @@ pub enum SignedBody {
     Verify,
     /// It may be another.
     Ignore,
+}
+
+/// What becomes of a signature that was used before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, rename_all = lowercase)]
+#[schemars(rename_all = "lowercase")]
+pub enum Replay {
+    /// It is as good as the first time.
+    #[default]
+    Allow,
+    /// Each is good once.
+    Refuse,
 }
 
 /// What callers call by.

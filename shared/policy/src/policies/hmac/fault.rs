@@ -33,6 +33,8 @@ pub(super) enum Fault {
     /// Nobody has the key that it names, or it is not by that key. Both alike, so that nobody learns which
     /// keys there are.
     Unverified,
+    /// It was used before.
+    Replayed,
     /// The key is a secret that is not there or cannot be one.
     NoSecret,
     /// Its credential is switched off.
@@ -56,12 +58,13 @@ pub(super) enum Fault {
 impl Fault {
     /// What the caller is told; `accepted` says what a signature is to be.
     pub(super) fn into_refusal(self, accepted: &HeaderValue) -> Box<Refusal> {
-        let unauthenticated = |detail| {
-            Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+        let challenge = |code, detail| {
+            Refusal::new(StatusCode::UNAUTHORIZED, code, detail)
                 // RFC 9110 §15.5.2 wants a challenge; no scheme is registered for signatures.
                 .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Signature"))
                 .with(ACCEPT_SIGNATURE, accepted.clone())
         };
+        let unauthenticated = |detail| challenge("unauthenticated", detail);
         Box::new(match self {
             Self::Missing => unauthenticated("no signature was sent").lacking_credential(),
             Self::Malformed => unauthenticated(
@@ -90,6 +93,10 @@ impl Fault {
                 "`content-digest` is malformed, or has neither `sha-256` nor `sha-512`",
             ),
             Self::WrongBody => unauthenticated("the body is not the one that was signed"),
+            Self::Replayed => challenge(
+                "signature_replayed",
+                "the signature was used before; sign each request anew, with a `nonce`",
+            ),
             Self::NoSecret => Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "identity_unavailable",

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body::Body as _;
 use sfv::{BareItem, Key, Parameters};
 use tollgate_model::Issues;
-use tollgate_model::signature::{KeyId, SigningAlgorithm, Unverified};
+use tollgate_model::signature::{KeyId, SigningAlgorithm, Unverified, VerificationKey};
 
 use crate::body::Body;
 use crate::policy::{Caller, Cx, Flow, Phase, Policy, Refusal, Repeat, Scope};
@@ -24,14 +24,19 @@ mod fault;
 mod fields;
 // What is signed.
 mod message;
+// Whether a signature was used before.
+mod replay;
+// Keys that nobody has.
+mod stand_in;
 // A body, read to its end within bounds.
 mod whole;
 
 use self::component::Component;
-pub use self::config::{Config, SignedBody, SignedScheme};
+pub use self::config::{Config, Replay, SignedBody, SignedScheme};
 use self::fault::Fault;
 use self::fields::{Input, Signatures};
 use self::message::Message;
+use self::replay::{Guard, Mark};
 
 /// Finds out by a signature over the request which application calls.
 pub struct Hmac {
@@ -49,11 +54,15 @@ pub struct Hmac {
     scheme: Option<&'static str>,
     is_forwarded: bool,
     is_optional: bool,
+    /// What refuses a signature that was used before.
+    guard: Option<Guard>,
 }
 
 /// A signature that is good.
 struct Verified {
     caller: Arc<Caller>,
+    /// What it is remembered by, where it is good once.
+    mark: Option<Mark>,
     /// Whether it says what the body is.
     tells_body: bool,
 }
@@ -67,7 +76,8 @@ impl Policy for Hmac {
     const REPEAT: Repeat = Repeat::Innermost;
     const MANUAL: &'static str = include_str!("MANUAL.md");
 
-    fn compile(config: Config, _scope: Scope<'_>) -> Result<Self, Issues> {
+    fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
+        stand_in::prepare();
         let mut issues = Issues::default();
         config.check(&mut issues);
         let required = config.required(&mut issues);
@@ -84,6 +94,7 @@ impl Policy for Hmac {
             scheme: config.scheme.map(SignedScheme::name),
             is_forwarded: config.forward.unwrap_or(true),
             is_optional: config.optional,
+            guard: (config.replay == Replay::Refuse).then(|| Guard::new(&config, scope)),
             algorithms: config.algorithms.map(Vec::into_boxed_slice),
         })
     }
@@ -109,7 +120,7 @@ impl Hmac {
     }
 
     async fn judge(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Result<(), Fault> {
-        let Verified { caller, tells_body } = self.verified(cx, request)?;
+        let Verified { caller, mark, tells_body } = self.verified(cx, request)?;
         if caller.is_disabled {
             return Err(Fault::Disabled);
         }
@@ -128,6 +139,10 @@ impl Hmac {
             if !expected.is_of(&body) {
                 return Err(Fault::WrongBody);
             }
+        }
+        // Last: what is refused has not used its signature up.
+        if let (Some(guard), Some(mark)) = (&self.guard, mark) {
+            guard.spend(cx, mark).await?;
         }
         cx.identity = Some(caller);
         if !self.is_forwarded {
@@ -177,19 +192,27 @@ impl Hmac {
         // Before the key is looked for: what is wrong with the request is told whoever signed it.
         let base = message.base(input, &components)?;
 
+        let mark = match &self.guard {
+            None => None,
+            Some(_) => Some(Mark::of(key_id, text(&input.parameters, "nonce")?, &base)),
+        };
+
         let tenant = &cx.route.tenant;
         let caller = cx.ports.caller_of_proof(tenant, &KeyId::lookup_key(tenant, key_id));
-        let caller = caller.ok_or(Fault::Unverified)?;
-        let key = caller.verification_key.as_ref().ok_or(Fault::Unverified)?;
+        let key = caller.as_ref().and_then(|caller| caller.verification_key.as_ref());
         // RFC 9421 §3.2: the key decides how it is checked, and what the signature says must agree.
-        let is_accepted =
-            self.algorithms.as_ref().is_none_or(|accepted| accepted.contains(&key.algorithm()));
-        if !is_accepted || algorithm.is_some_and(|named| named != key.algorithm().name()) {
+        let is_fit = |key: &&Arc<VerificationKey>| {
+            let by = key.algorithm();
+            self.algorithms.as_ref().is_none_or(|accepted| accepted.contains(&by))
+                && algorithm.is_none_or(|named| named == by.name())
+        };
+        let (Some(caller), Some(key)) = (&caller, key.filter(is_fit)) else {
+            stand_in::check(algorithm, self.algorithms.as_deref(), base.as_bytes(), signature);
             return Err(Fault::Unverified);
-        }
+        };
         let secret = key.secret().and_then(|name| cx.ports.secret(tenant, name));
         match key.verify(secret, base.as_bytes(), signature) {
-            Ok(()) => Ok(Verified { caller, tells_body }),
+            Ok(()) => Ok(Verified { caller: Arc::clone(caller), mark, tells_body }),
             Err(Unverified::Wrong) => Err(Fault::Unverified),
             Err(Unverified::NoSecret) => Err(Fault::NoSecret),
         }

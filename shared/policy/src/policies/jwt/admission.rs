@@ -56,6 +56,12 @@ impl Admission {
         self.fields.iter().map(|(name, _)| name)
     }
 
+    /// How long a secret must be for all that a token may be signed with.
+    pub(super) fn least_secret_bytes(&self) -> usize {
+        let each = self.algorithms.iter().filter_map(|algorithm| algorithm.least_secret_bytes());
+        each.max().unwrap_or(0)
+    }
+
     /// How a token is to be checked, by its header.
     pub(super) fn algorithm(&self, header: &Header) -> Result<Algorithm, Fault> {
         let algorithm = Algorithm::of_name(&header.alg)

@@ -15,6 +15,7 @@ use super::keys::Keys;
 use super::place::Places;
 use crate::jose::{Algorithm, Generation, KeySet, KeySetError, KeySource, MAX_KEYS, Named};
 use crate::policies::headers::RESERVED;
+use crate::policy::Holder;
 
 /// What the operator writes. Exactly one of `jwks`, `public_keys` and `secret` is given.
 #[derive(Debug, Deserr, JsonSchema)]
@@ -160,11 +161,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 impl Config {
     /// What tokens are checked with; none where that is not said well.
-    pub(super) fn keys(&self, issues: &mut Issues) -> Option<Keys> {
+    pub(super) fn keys(&self, holder: Holder, issues: &mut Issues) -> Option<Keys> {
         match (&self.jwks, &self.public_keys, &self.secret) {
             (Some(jwks), None, None) => jwks.keys(issues),
             (None, Some(texts), None) => public_keys(texts, issues),
-            (None, None, Some(name)) => Some(Keys::Secret(name.clone())),
+            (None, None, Some(name)) => Some(Keys::Secret(holder, name.clone())),
             (None, None, None) => {
                 issues.add("", "missing_field", "give one of `jwks`, `public_keys` and `secret`");
                 None

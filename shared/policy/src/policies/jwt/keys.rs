@@ -4,7 +4,7 @@ use tollgate_model::Name;
 
 use super::fault::Fault;
 use crate::jose::{Algorithm, Compact, Generation, KeySet, KeySource, Unverified};
-use crate::policy::Cx;
+use crate::policy::{Cx, Holder};
 use crate::ports::FoundKeys;
 
 /// Keys of one kind: public ones, or a secret; never both.
@@ -13,8 +13,8 @@ pub(super) enum Keys {
     Fixed(KeySet),
     /// Public keys that are elsewhere.
     Remote(KeySource),
-    /// A secret of the API's tenant.
-    Secret(Name),
+    /// A secret.
+    Secret(Holder, Name),
 }
 
 impl Keys {
@@ -23,10 +23,9 @@ impl Keys {
         match self {
             Self::Fixed(set) => Some(set.generation()),
             Self::Remote(source) => cx.ports.key_sets().generation(source),
-            Self::Secret(name) => cx
-                .ports
-                .secret(&cx.route.tenant, name)
-                .map(|secret| Generation::of(secret.expose().as_bytes())),
+            Self::Secret(of, name) => {
+                cx.secret(*of, name).map(|secret| Generation::of(secret.expose().as_bytes()))
+            }
         }
     }
 
@@ -44,8 +43,8 @@ impl Keys {
                 Err(Unverified::UnknownKey) => Err(Fault::UnknownKey),
             },
             Self::Remote(source) => remote(cx, source, algorithm, token).await,
-            Self::Secret(name) => {
-                let secret = cx.ports.secret(&cx.route.tenant, name).ok_or(Fault::NoKeys)?;
+            Self::Secret(of, name) => {
+                let secret = cx.secret(*of, name).ok_or(Fault::NoKeys)?;
                 let secret = secret.expose().as_bytes();
                 if !algorithm.takes_secret(secret) {
                     return Err(Fault::NoKeys);

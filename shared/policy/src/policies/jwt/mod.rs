@@ -49,13 +49,13 @@ impl Policy for Jwt {
     const REPEAT: Repeat = Repeat::Innermost;
     const MANUAL: &'static str = include_str!("MANUAL.md");
 
-    fn compile(config: Config, _scope: Scope<'_>) -> Result<Self, Issues> {
+    fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
         let mut issues = Issues::default();
         config.check(&mut issues);
         let algorithms = config.algorithms(&mut issues);
         let places = config.places(&mut issues);
         // Without keys there is an issue that says so.
-        let Some(keys) = config.keys(&mut issues) else { return Err(issues) };
+        let Some(keys) = config.keys(scope.holder(), &mut issues) else { return Err(issues) };
         issues.into_result(Self {
             // How a configuration looks to who debugs it says all that stands in it.
             identity: *blake3::hash(format!("{config:?}").as_bytes()).as_bytes(),
@@ -71,17 +71,22 @@ impl Policy for Jwt {
 
     fn references(&self, tenant: &Name) -> Vec<ResourceId> {
         match &self.keys {
-            Keys::Secret(name) => {
+            Keys::Secret(_, name) => {
                 vec![ResourceId::new(Kind::Secret, tenant.clone(), name.clone())]
             }
             Keys::Fixed(_) | Keys::Remote(_) => Vec::new(),
         }
     }
 
+    fn least_bytes(&self, _secret: &ResourceId) -> usize {
+        // It has one at most, for all of its algorithms.
+        self.admission.least_secret_bytes()
+    }
+
     fn key_source(&self) -> Option<&KeySource> {
         match &self.keys {
             Keys::Remote(source) => Some(source),
-            Keys::Fixed(_) | Keys::Secret(_) => None,
+            Keys::Fixed(_) | Keys::Secret(..) => None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::path::JsonPath;
 use super::replace::{Partial, Replacement};
 use super::rules::{Find, Rule, Rules};
 use crate::policies::compress::MediaRange;
+use crate::policy::Scope;
 
 /// What the operator writes.
 #[derive(Debug, Deserr, JsonSchema)]
@@ -131,7 +132,7 @@ pub struct Keyed {
 #[deserr(error = Issues, deny_unknown_fields)]
 #[schemars(deny_unknown_fields, rename = "MaskKey")]
 pub struct KeyReference {
-    /// The Secret of the API's tenant, of at least 16 bytes.
+    /// A Secret of the same tenant, of at least 16 bytes.
     pub secret: Name,
 }
 
@@ -151,7 +152,7 @@ pub(super) struct Compiled {
 }
 
 impl Config {
-    pub(super) fn compile(self) -> Result<Compiled, Issues> {
+    pub(super) fn compile(self, scope: Scope<'_>) -> Result<Compiled, Issues> {
         let mut issues = Issues::default();
         if self.rules.is_empty() || self.rules.len() > MAX_RULES {
             issues.add("/rules", "out_of_range", format!("give 1 to {MAX_RULES} rules"));
@@ -179,7 +180,7 @@ impl Config {
             issues.add("/max_body", "out_of_range", "give a size from 1B to 16MiB");
         }
         issues.into_result(Compiled {
-            rules: Rules::new(rules),
+            rules: Rules::new(rules, scope.holder()),
             content_types: self.content_types.map(Into::into),
             max_body,
             on_large: self.on_large,

@@ -159,8 +159,8 @@ impl Policy for Mask {
     const REPEAT: Repeat = Repeat::All;
     const MANUAL: &'static str = include_str!("MANUAL.md");
 
-    fn compile(config: Config, _scope: Scope<'_>) -> Result<Self, Issues> {
-        config.compile().map(|compiled| Self { compiled })
+    fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
+        config.compile(scope).map(|compiled| Self { compiled })
     }
 
     fn references(&self, tenant: &Name) -> Vec<ResourceId> {
@@ -168,6 +168,10 @@ impl Policy for Mask {
         secrets
             .map(|name| ResourceId::new(ResourceKind::Secret, tenant.clone(), name.clone()))
             .collect()
+    }
+
+    fn least_bytes(&self, _secret: &ResourceId) -> usize {
+        replace::MIN_KEY
     }
 
     async fn on_request(&self, _cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Carry> {

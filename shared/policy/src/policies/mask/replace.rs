@@ -8,7 +8,7 @@ use tollgate_model::Name;
 
 use super::config::Kind;
 use crate::escape::Escape;
-use crate::policy::Cx;
+use crate::policy::{Cx, Holder};
 
 /// What hides a character.
 const HIDDEN: char = '*';
@@ -19,7 +19,7 @@ const CARD_HIDDEN: usize = 6;
 /// probability of less than 1 in 10^10.
 const HASH_BYTES: usize = 12;
 /// The shortest key, in bytes.
-const MIN_KEY: usize = 16;
+pub(super) const MIN_KEY: usize = 16;
 
 /// How a find is replaced.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,10 +55,10 @@ impl Replacement {
         }
     }
 
-    /// The key that it needs for this request.
-    pub(super) fn key(&self, cx: &Cx<'_>) -> Result<Option<hmac::Key>, NoKey> {
+    /// The key that it needs for this request, and whose Secret it is.
+    pub(super) fn key(&self, of: Holder, cx: &Cx<'_>) -> Result<Option<hmac::Key>, NoKey> {
         let Some(name) = self.secret() else { return Ok(None) };
-        let secret = cx.ports.secret(&cx.route.tenant, name).ok_or(NoKey)?;
+        let secret = cx.secret(of, name).ok_or(NoKey)?;
         let bytes = secret.expose().as_bytes();
         if bytes.len() < MIN_KEY {
             return Err(NoKey);

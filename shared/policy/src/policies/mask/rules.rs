@@ -10,7 +10,7 @@ use super::find::{self, Finds, TooMuch};
 use super::path::JsonPath;
 use super::replace::{Found, NoKey, Replacement};
 use crate::escape::Escape;
-use crate::policy::Cx;
+use crate::policy::{Cx, Holder};
 
 /// One rule.
 pub(super) struct Rule {
@@ -31,11 +31,13 @@ pub(super) enum Find {
 /// Rules, in the order written.
 pub(super) struct Rules {
     rules: Box<[Rule]>,
+    /// Whose Secrets they name.
+    holder: Holder,
 }
 
 impl Rules {
-    pub(super) fn new(rules: Vec<Rule>) -> Self {
-        Self { rules: rules.into() }
+    pub(super) fn new(rules: Vec<Rule>, holder: Holder) -> Self {
+        Self { rules: rules.into(), holder }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
@@ -86,7 +88,8 @@ impl<'a> Masker<'a> {
     ///
     /// Where a key is not there.
     pub(super) fn new(rules: &'a Rules, cx: &Cx<'_>, most_bytes: usize) -> Result<Self, NoKey> {
-        let keys = rules.iter().map(|rule| rule.replacement.key(cx)).collect::<Result<_, _>>()?;
+        let key = |rule: &Rule| rule.replacement.key(rules.holder, cx);
+        let keys = rules.iter().map(key).collect::<Result<_, _>>()?;
         let (finds, placed) = (Finds::default(), Vec::new());
         Ok(Self { rules, keys, finds, placed, most_bytes })
     }

@@ -10,8 +10,9 @@ use tollgate_model::{Issues, Name, ResourceId};
 
 use crate::body::Body;
 use crate::limit::calendar::{Unit, Zone};
-use crate::limit::meter::Meter;
-use crate::limit::subject::{By, Subject, Written};
+use crate::limit::cost::{Cost, WrittenCost};
+use crate::limit::meter::{Counting, Meter};
+use crate::limit::subject::{Subject, Written};
 use crate::limit::written::{Failure, Mode, Permits};
 use crate::limit::{Calendar, Definition, Window};
 use crate::policy::{Cx, Flow, Phase, Policy, Repeat, Scope};
@@ -44,9 +45,11 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<Failure>")]
     pub on_failure: Failure,
-    /// What one request takes of the limit, 1 to the limit. Default 1.
+    /// What one request takes of the limit: 1 to the limit, or an expression in CEL such as
+    /// `request.path.startsWith("/bulk") ? 10 : 1`, or `{expression: …, otherwise: …}`. Default 1.
     #[deserr(default)]
-    pub cost: Option<Permits>,
+    #[schemars(with = "Option<WrittenCost>")]
+    pub cost: Option<Cost>,
     /// Whether it only watches: it counts, and what it would refuse goes on and is told in the access log as `shadowed`. Default false.
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
@@ -83,8 +86,8 @@ pub struct Quota {
 
 impl Policy for Quota {
     type Config = Config;
-    /// What the counter said.
-    type Carry = Decision;
+    /// What the counter said; none where it was not asked.
+    type Carry = Option<Decision>;
 
     const NAME: &'static str = "quota";
     const PHASE: Phase = Phase::RateLimit;
@@ -92,7 +95,6 @@ impl Policy for Quota {
     const MANUAL: &'static str = include_str!("MANUAL.md");
 
     fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
-        let by = By::compile(config.by, scope)?;
         let name = config.name.unwrap_or_else(Name::default_name);
         let (unit, detail) = config.window.unit_and_detail();
         let definition = Definition {
@@ -102,8 +104,9 @@ impl Policy for Quota {
             enforcement: config.mode.into(),
             on_failure: config.on_failure.into(),
         };
-        let meter = Meter::new(definition, by, &name).shadowing(config.shadow);
-        Ok(Self { meter: meter.costing(config.cost)?, detail })
+        let counting = Counting { by: config.by, cost: config.cost, is_shadow: config.shadow };
+        let meter = Meter::compile(definition, &name, counting, scope)?;
+        Ok(Self { meter, detail })
     }
 
     fn own_name(&self) -> Option<&str> {
@@ -114,14 +117,14 @@ impl Policy for Quota {
         self.meter.references(tenant)
     }
 
-    async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Decision> {
-        let decision = self.meter.take(cx, request).await;
-        self.meter.judge(decision, cx, ("quota_exhausted", self.detail))
+    async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Self::Carry> {
+        let counted = self.meter.take(cx, request).await;
+        self.meter.judge(counted, cx, ("quota_exhausted", self.detail))
     }
 
     fn on_response(
         &self,
-        decision: &mut Decision,
+        decision: &mut Self::Carry,
         cx: &mut Cx<'_>,
         response: &mut Response<Body>,
     ) -> impl Future<Output = ()> {

@@ -92,3 +92,24 @@ fn an_edit_keeps_the_counter_and_another_zone_is_another_window() {
     assert_ne!(before.window.shape(), after.window.shape());
     assert!(matches!(before.window, Window::Calendar(_)));
 }
+
+#[tokio::test]
+async fn an_expression_says_what_a_request_costs() {
+    let (world, chain) = (
+        World::default(),
+        chain(&["quota: {limit: 9, window: day, cost: 'int(request.headers[\"x-units\"])'}"]),
+    );
+    let met = world.exchange(&chain, request(&[("x-units", "4")])).await;
+    assert_eq!(met.answered("ratelimit"), [r#""default";r=5;t=6400"#]);
+    let met = world.exchange(&chain, request(&[("x-units", "6")])).await;
+    assert_eq!(met.refused(), Some((429, "quota_exhausted")));
+    assert_eq!(met.answered("ratelimit"), [r#""default";r=5;t=6400"#]);
+    for (units, code) in [("10", "cost_above_limit"), ("-4", "cost_unknown")] {
+        let met = world.exchange(&chain, request(&[("x-units", units)])).await;
+        assert_eq!(met.refused(), Some((400, code)));
+        assert_eq!(met.answered("ratelimit-policy"), [r#""default";q=9;w=86400"#]);
+    }
+    // What was refused took nothing.
+    let met = world.exchange(&chain, request(&[("x-units", "5")])).await;
+    assert_eq!(met.answered("ratelimit"), [r#""default";r=0;t=6400"#]);
+}

@@ -13,8 +13,9 @@ use tollgate_model::{Issue, Issues, Name, ResourceId};
 
 use crate::body::Body;
 use crate::limit::Definition;
-use crate::limit::meter::Meter;
-use crate::limit::subject::{By, Subject, Written};
+use crate::limit::cost::{Cost, WrittenCost};
+use crate::limit::meter::{Counting, Meter};
+use crate::limit::subject::{Subject, Written};
 use crate::limit::written::{Failure, Mode, Permits};
 use crate::policy::{Cx, Flow, Phase, Policy, Repeat, Scope};
 use crate::ports::Decision;
@@ -43,9 +44,11 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<Failure>")]
     pub on_failure: Failure,
-    /// What one request takes of the limit, 1 to the limit. Default 1.
+    /// What one request takes of the limit: 1 to the limit, or an expression in CEL such as
+    /// `request.path.startsWith("/bulk") ? 10 : 1`, or `{expression: …, otherwise: …}`. Default 1.
     #[deserr(default)]
-    pub cost: Option<Permits>,
+    #[schemars(with = "Option<WrittenCost>")]
+    pub cost: Option<Cost>,
     /// Whether it only watches: it counts, and what it would refuse goes on and is told in the access log as `shadowed`. Default false.
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
@@ -81,8 +84,8 @@ pub struct RateLimit(Meter);
 
 impl Policy for RateLimit {
     type Config = Config;
-    /// What the counter said.
-    type Carry = Decision;
+    /// What the counter said; none where it was not asked.
+    type Carry = Option<Decision>;
 
     const NAME: &'static str = "rate_limit";
     const PHASE: Phase = Phase::RateLimit;
@@ -91,7 +94,6 @@ impl Policy for RateLimit {
 
     fn compile(config: Config, scope: Scope<'_>) -> Result<Self, Issues> {
         let (limit, Window(window)) = (config.limit.get(), config.window);
-        let by = By::compile(config.by, scope)?;
         let name = config.name.unwrap_or_else(Name::default_name);
         let definition = Definition {
             id: Arc::from(format!("{}/{name}", scope.place)),
@@ -100,8 +102,8 @@ impl Policy for RateLimit {
             enforcement: config.mode.into(),
             on_failure: config.on_failure.into(),
         };
-        let meter = Meter::new(definition, by, &name).shadowing(config.shadow);
-        meter.costing(config.cost).map(Self)
+        let counting = Counting { by: config.by, cost: config.cost, is_shadow: config.shadow };
+        Meter::compile(definition, &name, counting, scope).map(Self)
     }
 
     fn own_name(&self) -> Option<&str> {
@@ -112,14 +114,14 @@ impl Policy for RateLimit {
         self.0.references(tenant)
     }
 
-    async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Decision> {
-        let decision = self.0.take(cx, request).await;
-        self.0.judge(decision, cx, ("rate_limited", "too many requests in this window"))
+    async fn on_request(&self, cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Self::Carry> {
+        let counted = self.0.take(cx, request).await;
+        self.0.judge(counted, cx, ("rate_limited", "too many requests in this window"))
     }
 
     fn on_response(
         &self,
-        decision: &mut Decision,
+        decision: &mut Self::Carry,
         cx: &mut Cx<'_>,
         response: &mut Response<Body>,
     ) -> impl Future<Output = ()> {

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::Claims;
 use crate::policies::AnyPolicy;
 use crate::ports::Decision;
 use crate::support::{World, caller, chain, name, policy, request};
@@ -176,4 +179,143 @@ async fn one_that_only_watches_counts_and_refuses_nobody() {
         assert!(response.headers().is_empty(), "{:?}", response.headers());
     }
     assert_eq!(world.counters.subjects().len(), 2);
+}
+
+/// A limit of ten whose cost is this.
+fn ten(cost: &str) -> crate::chain::Chain {
+    chain(&[&format!("rate_limit: {{limit: 10, window: 1h, by: ip, cost: {cost}}}")])
+}
+
+/// What is left of ten after one request with this field.
+async fn left_of_ten(cost: &str, units: &str) -> Result<String, (u16, String)> {
+    let world = World::default();
+    let met = world.exchange(&ten(cost), request(&[("x-units", units)])).await;
+    let counted = world.counters.subjects().len();
+    match met.refused() {
+        Some((status, code)) => {
+            assert_eq!((counted, met.answered("ratelimit").len()), (0, 0), "{units}");
+            assert_eq!(met.answered("ratelimit-policy"), [r#""default";q=10;w=3600"#]);
+            assert!(met.answered("retry-after").is_empty());
+            Err((status, code.to_owned()))
+        }
+        None => {
+            let told = met.answered("ratelimit").join(",");
+            let left = told.strip_prefix(r#""default";r="#).unwrap_or_default();
+            Ok(left.split(';').next().unwrap().to_owned())
+        }
+    }
+}
+
+const UNITS: &str = r#"'int(request.headers["x-units"])'"#;
+const UNITS_OR_SEVEN: &str = r#"{expression: 'int(request.headers["x-units"])', otherwise: 7}"#;
+
+#[tokio::test]
+async fn an_expression_says_what_a_request_costs() {
+    for (units, left) in [("1", "9"), ("4", "6"), ("10", "0")] {
+        for cost in [UNITS, UNITS_OR_SEVEN] {
+            assert_eq!(left_of_ten(cost, units).await.as_deref(), Ok(left), "{cost}");
+        }
+    }
+    let by_path = |path: &str| format!("'request.path.startsWith(\"{path}\") ? 5 : 1'");
+    assert_eq!(left_of_ten(&by_path("/items/"), "").await.as_deref(), Ok("5"));
+    assert_eq!(left_of_ten(&by_path("/bulk/"), "").await.as_deref(), Ok("9"));
+    assert_eq!(left_of_ten("size(request.query.color)", "").await.as_deref(), Ok("8"));
+    assert_eq!(left_of_ten("'3'", "").await.as_deref(), Ok("7"));
+}
+
+#[tokio::test]
+async fn who_makes_the_cost_unreadable_is_refused_or_pays_otherwise() {
+    let unknown = Err((400, "cost_unknown".to_owned()));
+    for units in [
+        "",
+        "many",
+        "-1",
+        "1.5",
+        "1e1",
+        "0x4",
+        " ",
+        "4, 4",
+        "1000001",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+    ] {
+        assert_eq!(left_of_ten(UNITS, units).await, unknown, "{units}");
+        assert_eq!(left_of_ten(UNITS_OR_SEVEN, units).await.as_deref(), Ok("3"), "{units}");
+    }
+    let world = World::default();
+    let met = world.exchange(&ten(UNITS), request(&[])).await;
+    assert_eq!(met.refused(), Some((400, "cost_unknown")));
+    let twice = request(&[("x-units", "1"), ("x-units", "1")]);
+    assert_eq!(world.exchange(&ten(UNITS), twice).await.refused(), Some((400, "cost_unknown")));
+    assert!(world.counters.subjects().is_empty());
+}
+
+#[tokio::test]
+async fn what_costs_more_than_the_limit_is_never_let_in() {
+    let above = Err((400, "cost_above_limit".to_owned()));
+    for units in ["11", "1000000"] {
+        for cost in [UNITS, UNITS_OR_SEVEN] {
+            assert_eq!(left_of_ten(cost, units).await, above, "{cost}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_costs_nothing_is_not_counted_and_told_nothing() {
+    let (world, chain) = (World::default(), ten(UNITS));
+    let free = async || {
+        let met = world.exchange(&chain, request(&[("x-units", "0")])).await;
+        assert_eq!(met.refused(), None);
+        assert!(met.response.headers().is_empty(), "{:?}", met.response.headers());
+    };
+    free().await;
+    assert!(world.counters.subjects().is_empty());
+    world.exchange(&chain, request(&[("x-units", "10")])).await;
+    let met = world.exchange(&chain, request(&[("x-units", "1")])).await;
+    assert_eq!(met.refused(), Some((429, "rate_limited")));
+    // Also where the limit is used up.
+    free().await;
+}
+
+#[tokio::test]
+async fn a_claim_costs_where_it_is_a_whole_number() {
+    for (units, left) in [
+        (json!(4), Some("6")),
+        (json!("4"), None),
+        (json!(4.5), None),
+        (json!(true), None),
+        (json!(null), None),
+        (json!([4]), None),
+    ] {
+        let all = json!({"units": units}).as_object().unwrap().clone();
+        let claims = Some(Arc::new(Claims { all, ..Claims::default() }));
+        let world = World { claims, ..World::default() };
+        let met = world.exchange(&ten("claims.units"), request(&[])).await;
+        let refused = left.is_none().then_some((400, "cost_unknown"));
+        assert_eq!(met.refused(), refused, "{units}");
+        let start = left.map(|left| format!(r#""default";r={left};"#)).unwrap_or_default();
+        assert!(met.answered("ratelimit").join(",").starts_with(&start), "{units}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_only_watches_lets_on_what_has_no_cost() {
+    for (units, shadowed) in
+        [("many", Some("cost_unknown")), ("2", Some("cost_above_limit")), ("0", None), ("1", None)]
+    {
+        let world = World::default();
+        let chain = chain(&[&format!(
+            "rate_limit: {{limit: 1, window: 1h, by: ip, shadow: true, cost: {UNITS}}}"
+        )]);
+        let (mut cx, mut request) = (world.cx(), request(&[("x-units", units)]));
+        let mut carries = crate::chain::Carries::default();
+        let flow = chain.on_request(&mut cx, &mut request, &mut carries).await;
+        assert!(matches!(flow, crate::policy::Flow::Next(())), "{units}");
+        assert_eq!(cx.shadowed, shadowed, "{units}");
+        let mut response = http::Response::new(crate::Body::Empty);
+        chain.on_response(&mut carries, &mut cx, &mut response).await;
+        assert!(response.headers().is_empty(), "{units}");
+        assert_eq!(world.counters.subjects().len(), usize::from(units == "1"), "{units}");
+    }
 }

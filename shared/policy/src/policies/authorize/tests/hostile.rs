@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::policies::authorize::expression::STEPS;
+use crate::expression::STEPS;
 
 fn code_of(expression: &str) -> String {
     Condition::compile(expression, SCOPE).unwrap_err().0[0].code.clone()
@@ -151,6 +151,19 @@ fn a_long_query_and_many_headers_are_paid_for() {
         truth("request.headers.all(n, size(request.headers[n]) == 500)", &world, &request),
         Some(true)
     );
+}
+
+#[test]
+fn a_pattern_costs_the_more_a_byte_the_larger_it_is() {
+    let (world, request) = (world(json!({"t": "b".repeat(4_096)})), request(&[]));
+    let of = |pattern: &str| steps(&format!("claims.t.matches('{pattern}')"), &world, &request);
+    let (small, large) = ("a+", "([ab]*a(a|b|aa|ab|ba){50}){3}[^ab]");
+    assert!((2 * 4_096..3 * 4_096).contains(&of(small)), "{}", of(small));
+    assert!((12 * 4_096..13 * 4_096).contains(&of(large)), "{}", of(large));
+    assert!(of("([ab]*a(a|b|aa|ab|ba){50}){2}") < of(large));
+    // So that one of those is all that a request pays for.
+    let twice = format!("claims.t.matches('{large}') || claims.t.matches('{large}') || true");
+    assert_eq!(truth(&twice, &world, &request), None);
 }
 
 /// Any parts in any order: mostly no expression, and often one of the wrong types.

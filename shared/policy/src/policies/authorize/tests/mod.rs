@@ -5,7 +5,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tollgate_model::certificate::Facts;
 
-use super::expression::{Condition, begin};
+use crate::expression::{Condition, begin};
 use crate::policy::{Caller, Client, ClientCertificate, Scope};
 use crate::support::{World, caller, chain, name, request};
 use crate::{Body, Claims};

@@ -19,6 +19,8 @@ use crate::support::{Met, World, caller, chain, name, request, yaml};
 mod bodies;
 // What is refused.
 mod refusals;
+// What is sent again.
+mod replays;
 // The examples of the RFC.
 mod rfc;
 // What goes through.

@@ -39,12 +39,20 @@ pub(super) enum Node {
     Arithmetic(Operator, Box<[Node; 2]>),
     List(Box<[Node]>),
     Search(Search, Box<[Node; 2]>),
-    Matches(Box<Node>, Regex),
+    Matches(Box<Node>, Pattern),
     /// Whether an address lies in a network.
     Within(Box<Node>, Network),
     Convert(Conversion, Box<Node>),
     Part(Part, TimeZone, Box<Node>),
     Loop(Box<Loop>),
+}
+
+/// A pattern that texts are searched for.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) regex: Regex,
+    /// What each byte of a text costs: the larger the pattern, the more it may have to keep in mind.
+    pub(super) steps_a_byte: usize,
 }
 
 /// Where one text is looked for in another.

@@ -52,6 +52,39 @@ impl Type {
     }
 }
 
+/// What an expression as a whole must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// True or false.
+    Truth,
+    /// An int.
+    WholeNumber,
+}
+
+impl Wanted {
+    pub(super) fn kind(self) -> Type {
+        match self {
+            Self::Truth => Type::Bool,
+            Self::WholeNumber => Type::Int,
+        }
+    }
+
+    /// What to write in place of something of another type.
+    pub(super) fn mend(self, kind: &Type) -> &'static str {
+        match (self, kind) {
+            (Self::Truth, _) => "compare it, for a rule is true or false",
+            (Self::WholeNumber, Type::Text | Type::Time) => {
+                "make a number of it with int(), for this is a whole number"
+            }
+            (Self::WholeNumber, Type::Bool) => "choose by it, as in `… ? 10 : 1`",
+            (Self::WholeNumber, Type::List(_) | Type::Map(_)) => {
+                "take its size(), or one item of it, for this is a whole number"
+            }
+            (Self::WholeNumber, _) => "give an expression that is a whole number",
+        }
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

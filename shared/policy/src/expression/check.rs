@@ -5,17 +5,19 @@ use http::HeaderName;
 use regex::RegexBuilder;
 use tollgate_model::issue::nearest;
 
-use super::program::{Loop, LoopKind, MAX_NESTED_LOOPS, Node};
+use super::program::{Loop, LoopKind, MAX_NESTED_LOOPS, Node, Pattern};
 use super::syntax::{Expression, Fault, Kind, Literal, Operator};
-use super::types::Type;
+use super::types::{Type, Wanted};
 use super::variables::{PARAMETERS, ROOTS, Variable, alone, family};
 use crate::policy::Scope;
 
 /// How many loops one expression may have.
 const MAX_LOOPS: usize = 8;
 
-/// The most bytes of a compiled pattern.
-const PATTERN_BYTES: usize = 64 << 10;
+/// The bytes of compiled patterns, from the smallest to the largest that is taken, and what each byte of a
+/// text costs such a one. In proportion, for so is the time that it takes at worst.
+const PATTERNS: [(usize, usize); 5] =
+    [(10 << 10, 2), (16 << 10, 3), (32 << 10, 6), (48 << 10, 9), (64 << 10, 12)];
 
 /// A part that has been checked.
 pub(super) struct Checked {
@@ -43,16 +45,20 @@ pub(super) struct Checker<'s> {
     faults: Vec<Fault>,
 }
 
-/// Checks an expression that must be true or false.
+/// Checks an expression that must be of a type.
 ///
 /// # Errors
 ///
 /// Every fault.
-pub(super) fn check(expression: &Expression, scope: Scope<'_>) -> Result<Node, Vec<Fault>> {
+pub(super) fn check(
+    expression: &Expression,
+    scope: Scope<'_>,
+    wanted: Wanted,
+) -> Result<Node, Vec<Fault>> {
     let mut checker = Checker { scope, items: Vec::new(), loops: 0, faults: Vec::new() };
     let Checked { node, kind } = checker.check(expression);
-    if !kind.may_be(&Type::Bool) {
-        let problem = format!("is {kind}; compare it, for a rule is true or false");
+    if !kind.may_be(&wanted.kind()) {
+        let problem = format!("is {kind}; {}", wanted.mend(&kind));
         checker.faults.push(Fault::new(expression.at, "wrong_type", problem));
     }
     if checker.faults.is_empty() { Ok(node) } else { Err(checker.faults) }
@@ -403,9 +409,10 @@ impl Checker<'_> {
             let problem = "matches() takes a pattern that is written out, such as \"^v[0-9]+$\"";
             return self.fault(Fault::unsupported(pattern.at, problem));
         };
-        let compiled = RegexBuilder::new(source).size_limit(PATTERN_BYTES).build();
-        match compiled {
-            Ok(regex) => Checked { node: Node::Matches(Box::new(text), regex), kind: Type::Bool },
+        match compiled(source) {
+            Ok(pattern) => {
+                Checked { node: Node::Matches(Box::new(text), pattern), kind: Type::Bool }
+            }
             Err(regex::Error::CompiledTooBig(_)) => {
                 let problem = "the pattern takes more than 64 KiB; give a shorter one, with (?-u) where it need not know all of Unicode";
                 self.fault(Fault::too_complex(pattern.at, problem))
@@ -418,6 +425,20 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// A pattern with what it costs: how large it is, the smallest bound says that it keeps.
+fn compiled(source: &str) -> Result<Pattern, regex::Error> {
+    let mut result = Err(regex::Error::CompiledTooBig(0));
+    for (size_limit, steps_a_byte) in PATTERNS {
+        let regex = RegexBuilder::new(source).size_limit(size_limit).build();
+        let is_too_big = matches!(regex, Err(regex::Error::CompiledTooBig(_)));
+        result = regex.map(|regex| Pattern { regex, steps_a_byte });
+        if !is_too_big {
+            break;
+        }
+    }
+    result
 }
 
 fn of_variable(variable: Variable) -> Checked {
