@@ -219,8 +219,12 @@ impl Set {
                 Kind::Upstream => self.asks_for_protocol(referrer, id),
                 // Where it is gone, that is told of it.
                 Kind::Certificate => referrer.kind == Kind::Gateway && self.get(id).is_some(),
-                // What signatures are checked with is to be a key; who needs one that goes is named by its fault.
-                Kind::Secret => referrer.kind == Kind::Credential && self.get(id).is_some(),
+                // What signatures are checked with is to be a key, and what upstreams are told is to stand in a field; who
+                // needs one that goes is named by its fault.
+                Kind::Secret => {
+                    matches!(referrer.kind, Kind::Credential | Kind::Upstream)
+                        && self.get(id).is_some()
+                }
                 Kind::Gateway | Kind::Api | Kind::Application | Kind::Credential => false,
             };
             to_check.extend(self.resources.referrers(id).filter(depends));
@@ -258,7 +262,8 @@ impl Set {
                 self.check_shown(checked, issues);
             }
             Spec::Application(_) => self.check_sets(checked, issues),
-            Spec::Certificate(_) | Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
+            Spec::Upstream(upstream) => self.check_told(checked, upstream, issues),
+            Spec::Certificate(_) | Spec::Secret(_) | Spec::PolicySet(_) => {}
         }
     }
 
