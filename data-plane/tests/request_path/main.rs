@@ -11,6 +11,7 @@
 
 mod bounds;
 mod cache;
+mod credentials;
 mod endpoints;
 mod external_auth;
 mod floods;
