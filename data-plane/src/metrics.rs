@@ -336,7 +336,7 @@ fn plain_metrics() -> [PlainMetric; 17] {
 }
 
 fn render_node(text: &mut String, node: &NodeFacts) {
-    let counters = &node.counters;
+    let (counters, tokens) = (&node.counters, &node.tokens);
     let rows: [(&str, &str, &str, u64); 12] = [
         ("tollgate_uptime_seconds", "gauge", "Since the node started.", node.uptime.as_secs()),
         ("tollgate_resident_bytes", "gauge", "Memory in use.", node.resident_bytes),
@@ -378,18 +378,8 @@ fn render_node(text: &mut String, node: &NodeFacts) {
             "Decisions left to a limit's on_failure.",
             counters.fallbacks,
         ),
-        (
-            "tollgate_upstream_token_fetches_total",
-            "counter",
-            "Tokens that were asked for, to call upstreams with.",
-            node.tokens.fetches,
-        ),
-        (
-            "tollgate_upstream_token_failures_total",
-            "counter",
-            "Of those, the ones that could not be had.",
-            node.tokens.failures,
-        ),
+        ("tollgate_upstream_token_fetches_total", "counter", "Tokens asked for.", tokens.fetches),
+        ("tollgate_upstream_token_failures_total", "counter", "Tokens not given.", tokens.failures),
     ];
     for (name, kind, help, value) in rows {
         header(text, name, kind, help);

@@ -393,7 +393,10 @@ async fn without_a_token_nothing_goes_out_and_nobody_waits_for_long() {
             asked.len() <= 2 && asked.iter().all(|asked| asked.target == "/token"),
             "{asked:?}"
         );
-        assert_eq!(node.metric("tollgate_upstream_token_failures_total"), asked.len() as u64);
+        assert_eq!(
+            node.metric("tollgate_upstream_token_failures_total"),
+            u64::try_from(asked.len()).unwrap()
+        );
     }
     assert_eq!(backend.requests(), 0);
 }

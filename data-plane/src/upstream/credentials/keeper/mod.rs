@@ -91,9 +91,10 @@ impl Keeper {
 
     /// Uses the token that is held; none where there is none that is good.
     pub(super) fn with_current<T>(&self, f: impl FnOnce(&Arc<Field>) -> T) -> Option<T> {
+        // Before the wake: who is woken looks at it.
+        self.held.want();
         let state = self.held.state.load();
         let now = Instant::now();
-        self.held.want();
         let token = state.token.as_ref().filter(|token| now < token.expires)?;
         if now >= token.renewed_from && now >= state.not_before {
             self.held.wake.notify_one();
@@ -123,7 +124,7 @@ impl Keeper {
     }
 
     /// Takes in that an endpoint did not take a token: where it is the one that is held, another one is fetched, unless
-    /// one was for that a while ago.
+    /// that has just been done for this reason.
     pub(super) fn refused(&self, number: u64) {
         let state = self.held.state.load();
         let Some(token) = &state.token else { return };
