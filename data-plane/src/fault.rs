@@ -51,6 +51,8 @@ pub enum Fault {
         /// How long that lasts at most.
         retry_after: Duration,
     },
+    /// There is no token to prove the gateway to the upstream with.
+    CredentialsUnavailable,
     /// No answer before the deadline that the client set.
     DeadlineExceeded,
     /// The node holds as many connections as it may.
@@ -143,7 +145,8 @@ impl Fault {
             | Self::Reset
             | Self::TimedOut
             | Self::UpstreamOverloaded
-            | Self::CircuitOpen { .. } => Side::Upstream,
+            | Self::CircuitOpen { .. }
+            | Self::CredentialsUnavailable => Side::Upstream,
             Self::NotConfigured | Self::RouteUnavailable | Self::Overloaded => Side::Tollgate,
         }
     }
@@ -208,6 +211,11 @@ impl Fault {
                 "circuit_open",
                 "too many calls of this API failed, and its servers are left alone for a while",
                 seconds_up(retry_after),
+            ),
+            Self::CredentialsUnavailable => later(
+                "upstream_credentials_unavailable",
+                "the gateway could not get what it proves itself with to the server of this API",
+                1,
             ),
             Self::Overloaded => {
                 later("overloaded", "the gateway holds as many connections as it may", 1)

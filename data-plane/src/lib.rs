@@ -68,6 +68,8 @@ pub mod metrics;
 pub mod admin;
 // What would become of a request.
 pub mod explain;
+// Identity providers, asked by URL; where they may be.
+mod provider;
 // The one reader of the clock.
 pub mod clock;
 

@@ -15,6 +15,7 @@ use tollgate_policy::stored::Outcome as CacheOutcome;
 
 use crate::ports::cache::Filling;
 use crate::ports::counters::Health;
+use crate::upstream::TokenCounts;
 
 /// The most APIs that have series of their own on a core; the others share `_other`.
 const MAX_APIS: usize = 1_000;
@@ -249,6 +250,8 @@ pub struct NodeFacts {
     pub counters: Health,
     /// How full the cache is.
     pub cache: Filling,
+    /// Tokens for upstreams that were fetched.
+    pub tokens: TokenCounts,
     /// The numbers of the APIs that are there; none: all that were ever called.
     pub live_apis: Option<HashSet<u32>>,
 }
@@ -345,8 +348,8 @@ fn plain_metrics() -> [PlainMetric; 19] {
 }
 
 fn render_node(text: &mut String, node: &NodeFacts) {
-    let counters = &node.counters;
-    let rows: [(&str, &str, &str, u64); 10] = [
+    let (counters, tokens) = (&node.counters, &node.tokens);
+    let rows: [(&str, &str, &str, u64); 12] = [
         ("tollgate_uptime_seconds", "gauge", "Since the node started.", node.uptime.as_secs()),
         ("tollgate_resident_bytes", "gauge", "Memory in use.", node.resident_bytes),
         ("tollgate_revision", "gauge", "The configuration that the node runs.", node.revision),
@@ -387,6 +390,8 @@ fn render_node(text: &mut String, node: &NodeFacts) {
             "Decisions left to a limit's on_failure.",
             counters.fallbacks,
         ),
+        ("tollgate_upstream_token_fetches_total", "counter", "Tokens asked for.", tokens.fetches),
+        ("tollgate_upstream_token_failures_total", "counter", "Tokens not given.", tokens.failures),
     ];
     for (name, kind, help, value) in rows {
         header(text, name, kind, help);

@@ -28,6 +28,7 @@ use crate::ports::passwords::Passwords;
 use crate::settings::{AccessLog as AccessLogSetting, JoinFileError, Settings};
 use crate::sync::{self, Load, Sources, SyncHandle};
 use crate::thread;
+use crate::upstream::Tokens;
 use crate::upstream::health::Checks;
 use crate::upstream::names::Names;
 
@@ -110,6 +111,8 @@ impl Node {
         };
         configurator.set_key_sets(key_sets.clone());
         configurator.set_names(Names::of_system(control.clone()));
+        let tokens = Tokens::new(control.clone());
+        configurator.set_tokens(tokens.clone());
         let plan = configurator.plan();
         let cache = MemoryCache::with_room(settings.cache_memory).map(Arc::new);
         let load = load_source(metrics.clone());
@@ -120,6 +123,7 @@ impl Node {
         let facts = FactsSource {
             counters: counters.clone(),
             cache: cache.clone(),
+            tokens,
             readiness: sync.readiness(),
             sink: sink.clone(),
             plan: Arc::clone(&plan),
@@ -267,6 +271,7 @@ fn open_log(setting: &AccessLogSetting) -> Result<LogParts, StartError> {
 struct FactsSource {
     counters: NodeCounters,
     cache: Option<Arc<MemoryCache>>,
+    tokens: Tokens,
     readiness: Arc<sync::Readiness>,
     sink: Option<Sink>,
     plan: Arc<ArcSwap<Plan>>,
@@ -285,6 +290,7 @@ fn metrics_source(cores: &[Arc<CoreMetrics>], facts: FactsSource) -> admin::Metr
             dropped_log_lines: facts.sink.as_ref().map_or(0, Sink::dropped_lines),
             counters: facts.counters.health(),
             cache: facts.cache.as_ref().map(|cache| cache.filling()).unwrap_or_default(),
+            tokens: facts.tokens.counts(),
             live_apis: Some(facts.plan.load().api_numbers().collect()),
         };
         metrics::render(&cores, &node)

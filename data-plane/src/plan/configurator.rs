@@ -21,6 +21,7 @@ use super::read::read_all;
 use super::{Plan, RouteEntry, Slot, index};
 use crate::ports::key_sets::NodeKeySets;
 use crate::route::ApiRoutes;
+use crate::upstream::Tokens;
 use crate::upstream::names::Names;
 
 /// A change of what the node holds.
@@ -65,6 +66,7 @@ pub struct Configurator {
     is_listening_refused: bool,
     key_sets: Option<NodeKeySets>,
     pub(super) names: Option<Names>,
+    pub(super) tokens: Option<Tokens>,
 }
 
 struct Refused {
@@ -120,17 +122,13 @@ impl Configurator {
             is_listening_refused: false,
             key_sets: None,
             names: None,
+            tokens: None,
         }
     }
 
     /// Where keys are fetched that policies need, before the first request comes.
     pub fn set_key_sets(&mut self, key_sets: NodeKeySets) {
         self.key_sets = Some(key_sets);
-    }
-
-    /// Where the addresses of names are found. Without it, an endpoint that is named is nowhere.
-    pub fn set_names(&mut self, names: Names) {
-        self.names = Some(names);
     }
 
     /// Where requests find the newest plan.
@@ -267,6 +265,10 @@ impl Configurator {
                 dirty.credentials.insert(id.clone());
             }
             Kind::Secret => {
+                let referrers = self.resources.referrers(id);
+                let upstreams = referrers.filter(|referrer| referrer.kind == Kind::Upstream);
+                // Others look its value up; theirs are made with it.
+                dirty.upstreams.extend(upstreams.cloned());
                 if is_presence_changed {
                     self.mark_referrers(id, dirty);
                 }

@@ -51,7 +51,8 @@ pub struct Plan {
     /// Finds the slot of a request's route.
     pub routes: RouteTable<Slot>,
     entries: VectorSync<Arc<RouteEntry>>,
-    upstreams: VectorSync<Arc<UpstreamPlan>>,
+    /// None where one is gone.
+    upstreams: VectorSync<Option<Arc<UpstreamPlan>>>,
     /// Where upstreams stand, for those who know them by name.
     upstream_slots: HashTrieMapSync<ResourceId, Slot>,
     /// By their numbers, those whose endpoints the node asks by itself.
@@ -149,7 +150,7 @@ impl Plan {
     /// The upstream in a slot.
     #[must_use]
     pub fn upstream(&self, slot: Slot) -> Option<&Arc<UpstreamPlan>> {
-        self.upstreams.get(index(slot))
+        self.upstreams.get(index(slot))?.as_ref()
     }
 
     /// A tenant's upstream by its name.

@@ -6,14 +6,15 @@ use std::time::Duration;
 use http::HeaderValue;
 use tollgate_model::health::{Active, Passive};
 use tollgate_model::upstream::{Balance, HashBy, Protocol, RetryOn, Upstream};
-use tollgate_model::{Kind, ResourceId, Spec};
+use tollgate_model::{Kind, Name, ResourceId, Spec};
 
 use super::configurator::Configurator;
 use super::endpoints::{EndpointId, EndpointIds, Host, Origin, Source};
 use super::index;
 use crate::tls::Shown;
+use crate::upstream::names::Names;
 use crate::upstream::tls::{self, EndpointTls};
-use crate::upstream::{Breaker, Limit};
+use crate::upstream::{Breaker, Credentials, Limit, Maker, Tokens};
 
 /// An upstream.
 #[derive(Debug)]
@@ -24,8 +25,11 @@ pub struct UpstreamPlan {
     pub name: Box<str>,
     /// Its endpoints.
     pub endpoints: Source,
-    /// Whether it has none because this node does not have, or refuses, the certificate that it shows.
-    pub lacks_certificate: bool,
+    /// Whether it has none because this node does not have, or refuses, what it is to be shown: its certificate, or the
+    /// secrets of its credentials.
+    pub is_closed: bool,
+    /// What it is told of who calls.
+    pub credentials: Option<Arc<Credentials>>,
     /// How an endpoint is picked.
     pub balance: Balance,
     /// What of a request decides its endpoint, where `balance` asks.
@@ -74,6 +78,8 @@ pub(crate) struct Own {
     pub(crate) ids: EndpointIds,
     /// What it shows its endpoints.
     pub(crate) shown: Option<Arc<Shown>>,
+    /// What it tells them of who calls.
+    pub(crate) credentials: Option<Arc<Credentials>>,
 }
 
 impl UpstreamPlan {
@@ -85,7 +91,7 @@ impl UpstreamPlan {
         previous: Option<&Self>,
         mut endpoint_id: impl FnMut(&str, Protocol) -> EndpointId,
     ) -> Self {
-        let Own { number, name, ids, shown } = own;
+        let Own { number, name, ids, shown, credentials } = own;
         let shown = shown.as_deref();
         let mut client = None;
         let origin = |endpoint: &tollgate_model::upstream::Endpoint| {
@@ -117,9 +123,10 @@ impl UpstreamPlan {
                 most_requests: spec.limits.endpoint_requests,
             }
         };
-        let lacks_certificate = spec.tls.certificate.is_some() && shown.is_none();
-        let origins = if lacks_certificate {
-            // Without it the endpoints would take the node for somebody else: closed, not open.
+        let is_closed = (spec.tls.certificate.is_some() && shown.is_none())
+            || (spec.credentials.is_some() && credentials.is_none());
+        let origins = if is_closed {
+            // Without them the endpoints would take the node for somebody else: closed, not open.
             Box::default()
         } else {
             spec.endpoints.iter().map(origin).collect()
@@ -129,7 +136,8 @@ impl UpstreamPlan {
             number,
             name,
             endpoints: Source::build(origins, &ids, earlier),
-            lacks_certificate,
+            is_closed,
+            credentials,
             balance: spec.balance,
             hash_by: spec.hash_by.clone(),
             slow_start: spec.slow_start.map(tollgate_model::units::Span::get),
@@ -169,12 +177,48 @@ impl UpstreamPlan {
 }
 
 impl Configurator {
+    /// Where the addresses of names are found. Without it, an endpoint that is named is nowhere.
+    pub fn set_names(&mut self, names: Names) {
+        self.names = Some(names);
+    }
+
+    /// Where tokens for upstreams are fetched. Without it, an upstream that needs one is closed.
+    pub fn set_tokens(&mut self, tokens: Tokens) {
+        self.tokens = Some(tokens);
+    }
+
+    /// What an upstream is told of who calls; none also where it cannot be made.
+    fn credentials_of(
+        &self,
+        id: &ResourceId,
+        spec: &Upstream,
+        previous: Option<&UpstreamPlan>,
+    ) -> Option<Arc<Credentials>> {
+        let upstream = format!("{}/{}", id.tenant, id.name);
+        let maker = Maker {
+            tokens: self.tokens.as_ref(),
+            previous: previous.and_then(|previous| previous.credentials.as_ref()),
+            upstream: &upstream,
+        };
+        let secret = |name: &Name| self.plan.secret(&id.tenant, name);
+        let made = Credentials::make(spec.credentials.as_ref()?, secret, &maker);
+        if made.is_none() {
+            tracing::warn!(
+                upstream,
+                "an upstream is closed: a secret of its credentials is not there, or cannot stand in a header field"
+            );
+        }
+        made
+    }
+
     pub(super) fn place_upstream(&mut self, id: &ResourceId) {
         let Some(checked) = self.resources.get(id).cloned() else {
             if let Some(slot) = self.plan.upstream_slots.get(id).copied() {
                 self.plan.upstream_slots.remove_mut(id);
                 self.free_upstreams.push(slot);
                 self.plan.check_no_longer(slot);
+                // What it held goes at once, not when the slot is next used.
+                self.plan.upstreams.set_mut(index(slot), None);
             }
             return;
         };
@@ -188,12 +232,14 @@ impl Configurator {
             let id = ResourceId::new(Kind::Certificate, id.tenant.clone(), name.clone());
             self.listening.shown(&id).cloned()
         });
+        let credentials = self.credentials_of(id, spec, previous.as_deref());
         let (ids, fresh) = (&mut self.endpoint_ids, self.fresh_endpoint_ids.clone());
         let own = Own {
             number,
             name: format!("{}/{}", id.tenant, id.name).into(),
             ids: fresh.clone(),
             shown,
+            credentials,
         };
         let plan =
             Arc::new(UpstreamPlan::build(spec, own, previous.as_deref(), |authority, protocol| {
@@ -206,12 +252,12 @@ impl Configurator {
         let slot = known.or_else(|| self.free_upstreams.pop());
         match slot {
             Some(slot) => {
-                self.plan.upstreams.set_mut(index(slot), plan);
+                self.plan.upstreams.set_mut(index(slot), Some(plan));
                 self.plan.upstream_slots.insert_mut(id.clone(), slot);
             }
             None => {
                 let slot = u32::try_from(self.plan.upstreams.len()).unwrap_or(u32::MAX);
-                self.plan.upstreams.push_back_mut(plan);
+                self.plan.upstreams.push_back_mut(Some(plan));
                 self.plan.upstream_slots.insert_mut(id.clone(), slot);
             }
         }

@@ -25,6 +25,8 @@ pub mod health;
 pub mod names;
 // The request's body on its way.
 mod body;
+// What it is told of who calls.
+mod credentials;
 // What TLS believes and speaks.
 pub(crate) mod tls;
 // In the clear or over TLS.
@@ -48,6 +50,8 @@ pub use answer::{Answer, AnswerBody, Switched};
 pub use balance::affinity;
 pub use body::{OutgoingBody, Upload};
 pub use breaker::Breaker;
+pub(crate) use credentials::Maker;
+pub use credentials::{Credentials, TokenCounts, Tokens};
 pub use limit::Limit;
 use limit::Place;
 use pool::{Connection, EndpointPool};
@@ -130,6 +134,7 @@ async fn attempt(
     if endpoints.all.is_empty() {
         endpoints = first_of_names(upstream, deadline).await?;
     }
+    credentials::ready(upstream, deadline).await?;
     loop {
         let Picked { index, endpoint, place } = pick(dispatch, &endpoints, &tried)?;
         *attempts = attempts.saturating_add(1);
@@ -142,12 +147,16 @@ async fn attempt(
             request.headers_mut().insert(header::HOST, pool.authority());
         }
         call.tell(request.headers_mut());
+        let told = credentials::tell(core, upstream, request.headers_mut())?;
         let turn = pool.begin(place);
         let limit = attempt_limit(upstream, &request, deadline);
         let times = Times { deadline, limit, call };
         let attempt = Attempt { core, upstream, endpoint, pool: &pool, times, may_retry };
         let failure = match attempt.observed(request).await {
-            Ok(response) => return Ok(Answer { response, turn, authority: pool.authority() }),
+            Ok(response) => {
+                credentials::hear(upstream, told, response.status());
+                return Ok(Answer { response, turn, authority: pool.authority() });
+            }
             Err(failure) => failure,
         };
         drop(turn);
@@ -178,7 +187,7 @@ async fn first_of_names(
     upstream: &UpstreamPlan,
     deadline: Option<Instant>,
 ) -> Result<Current<'_>, Fault> {
-    if upstream.lacks_certificate {
+    if upstream.is_closed {
         return Err(Fault::RouteUnavailable);
     }
     if let Source::Named(named) = &upstream.endpoints {

@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use hyper::client::conn::http2;
 use tokio::time::Instant;
 
 use super::balance::Ewma;
+use super::credentials::Field;
 use super::limit::Place;
 use super::{OutgoingBody, http1};
 use crate::plan::{Endpoint, EndpointId, UpstreamPlan};
@@ -54,6 +55,14 @@ struct Idle {
 struct UpstreamState {
     cursor: usize,
     retries: f64,
+    /// What it is told of who calls, in memory of this core alone.
+    told: Option<Told>,
+}
+
+struct Told {
+    field: Field,
+    /// Since the last sweep.
+    is_used: bool,
 }
 
 /// A connection that a request can be sent over.
@@ -129,6 +138,19 @@ impl Pool {
         })
     }
 
+    /// Tells an upstream who calls.
+    pub(super) fn tell(&self, upstream: &UpstreamPlan, field: &Field, headers: &mut HeaderMap) {
+        self.with_upstream(upstream, |state| {
+            if state.told.as_ref().is_none_or(|told| told.field.number() != field.number()) {
+                state.told = Some(Told { field: field.copy(), is_used: true });
+            }
+            if let Some(told) = &mut state.told {
+                told.is_used = true;
+                told.field.write(headers);
+            }
+        });
+    }
+
     fn with_upstream<T>(
         &self,
         upstream: &UpstreamPlan,
@@ -138,12 +160,17 @@ impl Pool {
         let state = upstreams.entry(upstream.number).or_insert_with(|| UpstreamState {
             cursor: 0,
             retries: if upstream.retry_budget > 0.0 { RETRY_BURST } else { 0.0 },
+            told: None,
         });
         f(state)
     }
 
-    /// Closes what was kept for too long, and forgets endpoints that have nothing any more.
+    /// Closes what was kept for too long, and forgets endpoints that have nothing any more, and what nobody was told
+    /// since the last sweep.
     pub fn sweep(&self, now: Instant) {
+        for state in self.upstreams.borrow_mut().values_mut() {
+            state.told.take_if(|told| !std::mem::take(&mut told.is_used));
+        }
         let mut endpoints = self.endpoints.borrow_mut();
         endpoints.retain(|_, pool| {
             pool.idle.borrow_mut().retain_mut(|idle| {

@@ -91,6 +91,7 @@ pub(super) fn retries_on(upstream: &UpstreamPlan, fault: &Fault) -> bool {
         | Fault::RouteUnavailable
         | Fault::UpstreamOverloaded
         | Fault::CircuitOpen { .. }
+        | Fault::CredentialsUnavailable
         | Fault::Overloaded => return false,
     };
     upstream.retry_on.contains(&failure)

@@ -11,6 +11,7 @@
 
 mod bounds;
 mod cache;
+mod credentials;
 mod elsewhere;
 mod endpoints;
 mod external_auth;

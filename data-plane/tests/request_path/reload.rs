@@ -255,6 +255,33 @@ proptest! {
     }
 }
 
+#[test]
+fn what_an_upstream_held_goes_with_it() {
+    let mut configurator =
+        Configurator::new(Name::default_name(), Box::new(|_, _| Issues::default()));
+    let spec = r#"{"endpoints": [{"url": "http://127.0.0.1:1"}]}"#;
+    let id = v1::ResourceId {
+        kind: "Upstream".to_owned(),
+        tenant: "default".to_owned(),
+        name: "default".to_owned(),
+    };
+    let upstream = v1::Resource {
+        kind: id.kind.clone(),
+        tenant: id.tenant.clone(),
+        name: id.name.clone(),
+        version: 1,
+        spec: spec.as_bytes().to_vec().into(),
+    };
+    configurator.apply(Update { is_whole: true, upserts: vec![upstream], ..Update::default() });
+    let plan = configurator.plan();
+    let name = Name::default_name();
+    let held = Arc::downgrade(plan.load().upstream_named(&name, &name).unwrap());
+    assert!(held.strong_count() > 0);
+    configurator.apply(Update { removals: vec![id], ..Update::default() });
+    assert!(plan.load().upstream_named(&name, &name).is_none());
+    assert_eq!(held.strong_count(), 0);
+}
+
 #[tokio::test]
 async fn policies_of_the_tenant_default_and_of_its_sets_are_followed() {
     let backend = Upstream::start("a").unwrap();

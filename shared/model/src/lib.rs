@@ -14,6 +14,10 @@ pub mod id;
 pub mod units;
 // Names of servers, certificates of authorities.
 pub mod trust;
+// Which addresses are public.
+pub mod address;
+// Where providers of keys and tokens are asked.
+pub mod provider;
 // Host names and wildcards.
 pub mod host;
 // Base paths, exact paths, templates, prefixes, expressions.
@@ -30,6 +34,8 @@ pub mod gateway;
 pub mod certificate;
 // Kind `Secret`.
 pub mod secret;
+// Texts with variables in braces.
+pub mod template;
 // Which endpoints are well.
 pub mod health;
 // Kind `Upstream`.

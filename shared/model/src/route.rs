@@ -118,6 +118,30 @@ impl FromText for Method {
     }
 }
 
+/// Fields of one hop or of the message's framing: the connection's own.
+pub const OF_CONNECTION: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// What else belongs to one hop (RFC 9110 §11.7).
+pub const OF_PROXIES: [&str; 2] = ["proxy-authenticate", "proxy-authorization"];
+/// What Tollgate itself tells upstreams: whatever somebody else said of it would be lost.
+pub const WRITTEN_BY_TOLLGATE: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
 /// The name of a header field, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FieldName(http::HeaderName);

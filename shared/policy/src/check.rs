@@ -9,7 +9,7 @@ use tollgate_model::api::Api;
 use tollgate_model::attachment::Attachment;
 use tollgate_model::parse;
 use tollgate_model::path::PathMatch;
-use tollgate_model::upstream::Protocol;
+use tollgate_model::upstream::{Credentials, Protocol};
 use tollgate_model::{Document, Issue, Issues, Kind, Name, ResourceId, Spec};
 
 use crate::chain::runs_after_authentication;
@@ -152,6 +152,9 @@ impl Compiler<'_> {
             Spec::Upstream(upstream) => {
                 if let Some(name) = &upstream.tls.certificate {
                     self.refer("/spec/tls/certificate", Kind::Certificate, name);
+                }
+                for (at, name) in upstream.credentials.iter().flat_map(Credentials::secrets) {
+                    self.refer(format!("/spec/credentials{at}"), Kind::Secret, name);
                 }
             }
             Spec::Tenant(_)

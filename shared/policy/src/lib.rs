@@ -13,8 +13,6 @@ pub mod ports;
 pub mod claims;
 // Signed tokens, and the keys that they are checked with.
 pub mod jose;
-// Which addresses are public.
-pub mod address;
 // Bodies: none, whole, streamed.
 pub mod body;
 // The path of a request in the one form it is matched and forwarded in.

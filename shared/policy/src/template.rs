@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use http::{HeaderName, Request};
 use tollgate_model::issue::nearest;
 use tollgate_model::parse::Rejected;
+use tollgate_model::template::{Part, cut};
 use tollgate_model::{FromText, Kind, Name, ResourceId};
 
 use crate::body::Body;
@@ -71,38 +72,11 @@ impl Template {
     /// A brace without its partner, a variable that is not known, or a path parameter that the
     /// route does not have.
     pub fn parse(text: &str, scope: Scope<'_>) -> Result<Self, Rejected> {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, from) = rest.split_at(at);
-            literal.push_str(before);
-            if let Some(after) = from.strip_prefix("{{") {
-                literal.push('{');
-                rest = after;
-            } else if let Some(after) = from.strip_prefix("}}") {
-                literal.push('}');
-                rest = after;
-            } else {
-                let unpaired = || {
-                    Rejected::new(
-                        "invalid_template",
-                        "has a brace without its partner; write `{{` or `}}` for a brace itself",
-                    )
-                };
-                let inner = from.strip_prefix('{').ok_or_else(unpaired)?;
-                let (name, after) = inner.split_once('}').ok_or_else(unpaired)?;
-                if !literal.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut literal)));
-                }
-                pieces.push(Piece::Variable(Variable::parse(name, scope)?));
-                rest = after;
-            }
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Text(literal));
-        }
+        let piece = |part: Part<'_>| match part {
+            Part::Text(text) => Ok(Piece::Text(text)),
+            Part::Variable(name) => Variable::parse(name, scope).map(Piece::Variable),
+        };
+        let pieces = cut(text)?.into_iter().map(piece).collect::<Result<_, _>>()?;
         Ok(Self { pieces })
     }
 

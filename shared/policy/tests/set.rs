@@ -468,6 +468,39 @@ fn a_secret_is_as_long_as_the_policies_that_take_it_for_a_key_need() {
 }
 
 #[test]
+fn the_secrets_that_an_upstream_is_told_are_its_tenants_must_be_there_stay_and_stand_in_a_field() {
+    let upstream = |credentials: &str| {
+        format!(
+            "{{kind: Upstream, tenant: shop, name: u, spec: {{endpoints: [{{url: 'https://a.test'}}], credentials: {{{credentials}}}}}}}"
+        )
+    };
+    let secret = |tenant: &str, value: &str| {
+        format!("{{kind: Secret, tenant: {tenant}, name: key, spec: {{value: \"{value}\"}}}}")
+    };
+    let oauth2 = upstream(
+        "oauth2: {token_url: 'https://id.test', client_id: a, client_secret: '{secret.key}'}",
+    );
+    let forms = [
+        ("header/value", upstream("header: {name: x-key, value: 'Key {secret.key}'}")),
+        ("basic/password", upstream("basic: {username: a, password: '{secret.key}'}")),
+        ("oauth2/client_secret", oauth2),
+    ];
+    for (at, upstream) in forms {
+        let at = format!("Upstream shop/u /spec/credentials/{at}");
+        let mut set = set("{kind: Tenant, name: shop, spec: {}}");
+        write(&mut set, &secret("default", "one"));
+        assert_eq!(write(&mut set, &upstream), [format!("{at} unknown_reference")]);
+        assert_eq!(write(&mut set, &secret("shop", "one")), [""; 0]);
+        // Whoever changes the Secret is told of the Upstream.
+        let unfit = if at.contains("oauth2") { vec![] } else { vec![format!("{at} unfit_secret")] };
+        assert_eq!(write(&mut set, &secret("shop", "one\\n")), unfit);
+        assert_eq!(write(&mut set, &upstream), unfit);
+        assert_eq!(write(&mut set, &secret("shop", "\u{fc}ber")), [""; 0]);
+        assert_eq!(delete(&mut set, Kind::Secret, "shop", "key"), ["Secret shop/key  in_use"]);
+    }
+}
+
+#[test]
 fn a_set_at_an_application_holds_only_what_runs_after_it_is_known_who_calls() {
     let mut set =
         set("{kind: PolicySet, name: s, spec: {policies: [{rate_limit: {limit: 1, window: 1s}}]}}

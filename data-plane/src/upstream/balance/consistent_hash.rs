@@ -69,7 +69,13 @@ mod tests {
         let spec = format!("{{\"endpoints\": [{upstream}]}}");
         let spec = tollgate_model::parse::value(&serde_json::from_str(&spec).unwrap()).unwrap();
         let ids = EndpointIds::default();
-        let own = Own { number: 1, name: "default/e".into(), ids: ids.clone(), shown: None };
+        let own = Own {
+            number: 1,
+            name: "default/e".into(),
+            ids: ids.clone(),
+            shown: None,
+            credentials: None,
+        };
         let plan = UpstreamPlan::build(&spec, own, None, |_, _| ids.next());
         plan.endpoints.current().all.to_vec()
     }

@@ -15,12 +15,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tollgate_model::health::Active;
 use tollgate_model::upstream::Protocol;
 
 use super::super::connect::{self, ConnectError};
+use super::super::credentials::{Credentials, Field};
 use super::super::stream::Stream;
 use super::grpc::{self, NotServing};
 use crate::plan::{Endpoint, EndpointId, Endpoints, Plan, Source, UpstreamPlan};
@@ -142,16 +143,20 @@ impl Running {
         });
         for endpoint in &endpoints.all {
             let asking = &mut self.asking;
-            self.asked
-                .entry(endpoint.id)
-                .or_insert_with(|| asking.spawn(ask_on(endpoint.clone(), active.clone())));
+            self.asked.entry(endpoint.id).or_insert_with(|| {
+                let credentials = self.upstream.credentials.clone();
+                asking.spawn(ask_on(endpoint.clone(), active.clone(), credentials))
+            });
         }
         while self.asking.try_join_next().is_some() {}
     }
 }
 
 /// Asks one endpoint for as long as it is there.
-async fn ask_on(endpoint: Endpoint, active: Active) {
+async fn ask_on(endpoint: Endpoint, active: Active, credentials: Option<Arc<Credentials>>) {
+    // A connection alone tells nobody anything.
+    let is_told = active.path.is_some() || active.grpc.is_some();
+    let credentials = credentials.filter(|_| is_told);
     let spread = active.interval.get().min(MAX_SPREAD);
     sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
     let mut row = Row::default();
@@ -159,8 +164,23 @@ async fn ask_on(endpoint: Endpoint, active: Active) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answer = timeout(active.timeout.get(), ask(&endpoint, &active)).await;
-        row.take(&endpoint, &active, answer.unwrap_or(Err(Unwell::TooSlow)));
+        let limit = Instant::now() + active.timeout.get();
+        let field = match &credentials {
+            None => None,
+            Some(credentials) => match credentials.field(limit).await {
+                // What cannot be asked says nothing of the endpoint.
+                None => continue,
+                field => field,
+            },
+        };
+        let answer = timeout_at(limit, ask(&endpoint, &active, field.as_deref())).await;
+        let answer = answer.unwrap_or(Err(Unwell::TooSlow));
+        if let (Err(Unwell::Status(StatusCode::UNAUTHORIZED)), Some(credentials), Some(field)) =
+            (&answer, &credentials, &field)
+        {
+            credentials.refused(field.number());
+        }
+        row.take(&endpoint, &active, answer);
     }
 }
 
@@ -190,21 +210,23 @@ impl Row {
     }
 }
 
-async fn ask(endpoint: &Endpoint, active: &Active) -> Result<(), Unwell> {
+async fn ask(endpoint: &Endpoint, active: &Active, field: Option<&Field>) -> Result<(), Unwell> {
     let stream = connect::stream(endpoint).await?;
     let authority = endpoint.authority.to_str().unwrap_or_default();
     let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
     if let Some(check) = &active.grpc {
-        let question = grpc::question(check, scheme, authority)?;
+        let mut question = grpc::question(check, scheme, authority)?;
+        tell(field, &mut question);
         return over_http2(stream, question, grpc::is_serving).await?.map_err(Unwell::NotServing);
     }
     let Some(path) = &active.path else { return Ok(()) };
     let request = |uri: Uri| Request::get(uri).header(header::USER_AGENT, "tollgate-health");
     let status = match endpoint.protocol {
         Protocol::Http1 => {
-            let request = request(Uri::from(path.as_http().clone()))
+            let mut request = request(Uri::from(path.as_http().clone()))
                 .header(header::HOST, &endpoint.authority)
                 .body(Empty::new())?;
+            tell(field, &mut request);
             over_http1(stream, request).await?
         }
         Protocol::Http2 => {
@@ -213,7 +235,8 @@ async fn ask(endpoint: &Endpoint, active: &Active) -> Result<(), Unwell> {
                 .authority(authority)
                 .path_and_query(path.as_http().clone())
                 .build()?;
-            let request = request(uri).body(Full::new(Bytes::new()))?;
+            let mut request = request(uri).body(Full::new(Bytes::new()))?;
+            tell(field, &mut request);
             over_http2(stream, request, |response| ready(response.status())).await?
         }
     };
@@ -222,6 +245,12 @@ async fn ask(endpoint: &Endpoint, active: &Active) -> Result<(), Unwell> {
         None => (200..400).contains(&status.as_u16()),
     };
     if is_good { Ok(()) } else { Err(Unwell::Status(status)) }
+}
+
+fn tell<B>(field: Option<&Field>, question: &mut Request<B>) {
+    if let Some(field) = field {
+        field.write(question.headers_mut());
+    }
 }
 
 /// Asks over a connection that is closed afterwards.

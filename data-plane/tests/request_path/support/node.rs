@@ -21,6 +21,7 @@ use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_data_plane::ports::key_sets::NodeKeySets;
 use tollgate_data_plane::ports::passwords::Passwords;
 use tollgate_data_plane::thread;
+use tollgate_data_plane::upstream::Tokens;
 use tollgate_data_plane::upstream::health::Checks;
 use tollgate_data_plane::upstream::names::{Names, Resolver};
 use tollgate_model::credential::KeyHash;
@@ -43,6 +44,7 @@ pub(crate) struct TestNode {
     pub(crate) revision: u64,
     metrics: Vec<Arc<CoreMetrics>>,
     cache: Arc<MemoryCache>,
+    tokens: Tokens,
     threads: Vec<JoinHandle<()>>,
     /// Asks endpoints how they are.
     checks: Option<JoinHandle<()>>,
@@ -77,6 +79,8 @@ impl TestNode {
         configurator.set_credential_key(CREDENTIAL_KEY);
         let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());
         configurator.set_key_sets(key_sets.clone());
+        let tokens = Tokens::new(tokio::runtime::Handle::current());
+        configurator.set_tokens(tokens.clone());
         configurator.set_names(Names::with(resolver, tokio::runtime::Handle::current()));
         let cache = Arc::new(MemoryCache::with_room(Size::from_kib(64 * 1024)).unwrap());
         let shared = Arc::new(Shared {
@@ -112,6 +116,7 @@ impl TestNode {
             revision: 0,
             metrics,
             cache,
+            tokens,
             threads,
             checks: Some(checks),
             sink: Some(sink),
@@ -191,7 +196,12 @@ impl TestNode {
         let live_apis = Some(self.configurator.plan().load().api_numbers().collect());
         metrics::render(
             &self.metrics,
-            &NodeFacts { live_apis, cache: self.cache.filling(), ..NodeFacts::default() },
+            &NodeFacts {
+                live_apis,
+                cache: self.cache.filling(),
+                tokens: self.tokens.counts(),
+                ..NodeFacts::default()
+            },
         )
     }
 

@@ -14,8 +14,13 @@ use crate::units::Span;
 mod endpoint;
 // How long, how often, how much.
 mod bounds;
+// What endpoints are told of who calls.
+mod credentials;
 
 pub use bounds::{Breaker, Retry, RetryOn, Timeouts, UpstreamLimits};
+pub use credentials::{
+    BasicCredential, ClientAuth, Credentials, HeaderCredential, OAuth2Credential, ScopeToken,
+};
 pub use endpoint::{Endpoint, EndpointUrl, Weight};
 
 /// An upstream: endpoints that answer alike, and how they are called.
@@ -68,6 +73,9 @@ pub struct Upstream {
     #[deserr(default)]
     #[schemars(with = "Option<Tls>")]
     pub tls: Tls,
+    /// What the gateway proves itself with to the endpoints, with every request. Default: nothing.
+    #[deserr(default)]
+    pub credentials: Option<Credentials>,
     /// Whether the endpoint gets the client's `host`. Default false: it gets its own.
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]

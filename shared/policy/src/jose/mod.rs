@@ -18,4 +18,4 @@ pub use algorithm::Algorithm;
 pub use compact::{Compact, Header, MAX_TOKEN_BYTES, Malformed};
 pub use key_set::{Generation, KeySet, KeySetError, MAX_KEYS, Unverified};
 pub use remembered::{Remembered, TokenKey, Verified};
-pub use source::{KeySource, Named, UrlFault};
+pub use source::{KeySource, Named};

@@ -219,11 +219,11 @@ impl Set {
                 Kind::Upstream => self.asks_for_protocol(referrer, id),
                 // Where it is gone, that is told of it.
                 Kind::Certificate => referrer.kind == Kind::Gateway && self.get(id).is_some(),
-                // What signatures are checked with is to be a key, and so is what a policy takes for one; who needs
-                // one that goes is named by its fault.
+                // What signatures are checked with is to be a key, and so is what a policy takes for one; what upstreams are
+                // told is to stand in a field. Who needs one that goes is named by its fault.
                 Kind::Secret => {
-                    let is_asked =
-                        referrer.kind == Kind::Credential || self.asks_for_bytes(referrer, id);
+                    let is_asked = matches!(referrer.kind, Kind::Credential | Kind::Upstream)
+                        || self.asks_for_bytes(referrer, id);
                     is_asked && self.get(id).is_some()
                 }
                 Kind::Gateway | Kind::Api | Kind::Application | Kind::Credential => false,
@@ -263,7 +263,8 @@ impl Set {
                 self.check_shown(checked, issues);
             }
             Spec::Application(_) => self.check_sets(checked, issues),
-            Spec::Certificate(_) | Spec::Secret(_) | Spec::Upstream(_) | Spec::PolicySet(_) => {}
+            Spec::Upstream(upstream) => self.check_told(checked, upstream, issues),
+            Spec::Certificate(_) | Spec::Secret(_) | Spec::PolicySet(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tollgate_model::credential::Credential;
 use tollgate_model::signature::VerificationKey;
-use tollgate_model::upstream::Protocol;
+use tollgate_model::upstream::{Protocol, Upstream};
 use tollgate_model::{Issues, Kind, ResourceId, Spec};
 
 use super::Set;
@@ -85,6 +85,23 @@ impl Set {
         if let Err(problem) = shared.bytes(&held.value) {
             let problem = format!("{secret} {problem}");
             issues.add("/spec/signature/secret", "unfit_secret", problem);
+        }
+    }
+
+    /// Whether the Secrets that an upstream is told can stand where they are to stand.
+    pub(super) fn check_told(&self, checked: &Checked, upstream: &Upstream, issues: &mut Issues) {
+        let Some(credentials) = &upstream.credentials else { return };
+        for reference in &checked.references {
+            let named = self.get(&reference.to).map(|named| &named.spec);
+            if let Some(Spec::Secret(secret)) = named
+                && !credentials.fits(&secret.value)
+            {
+                let problem = format!(
+                    "{} has characters that cannot stand in a header field, such as a line end",
+                    reference.to
+                );
+                issues.add(reference.at.as_str(), "unfit_secret", problem);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use http::{HeaderName, header};
 use schemars::JsonSchema;
 use tollgate_model::issue::escape;
 use tollgate_model::parse::Mapping;
-use tollgate_model::route::FieldName;
+use tollgate_model::route::{FieldName, OF_CONNECTION, OF_PROXIES, WRITTEN_BY_TOLLGATE};
 use tollgate_model::units::{Size, Span};
 use tollgate_model::{Issues, Name};
 
@@ -19,7 +19,7 @@ use super::http_service::{HttpService, Place};
 use super::question::{TRACEPARENT, TRACESTATE};
 use super::upload::Buffering;
 use super::{ExternalAuth, Service, Taken};
-use crate::policies::headers::{self, RESERVED};
+use crate::policies::headers;
 use crate::policy::Scope;
 use crate::target::{EncodedSlash, Target};
 use crate::template::Template;
@@ -173,18 +173,6 @@ const OF_DENIALS: [HeaderName; 5] = [
     header::SET_COOKIE,
     header::RETRY_AFTER,
     header::CACHE_CONTROL,
-];
-
-/// What belongs to one hop, beside [`RESERVED`].
-const OF_PROXIES: [&str; 2] = ["proxy-authenticate", "proxy-authorization"];
-/// What Tollgate itself tells upstreams: whatever a service said of it would be lost.
-const WRITTEN_BY_TOLLGATE: [&str; 6] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-request-id",
 ];
 
 /// The most names of one list.
@@ -344,7 +332,7 @@ fn names(given: &[FieldName], at: &str, issues: &mut Issues) -> Box<[HeaderName]
     }
     for (i, name) in given.iter().enumerate() {
         let text = name.as_str();
-        if RESERVED.contains(&text) || OF_PROXIES.contains(&text) {
+        if OF_CONNECTION.contains(&text) || OF_PROXIES.contains(&text) {
             let problem = format!("`{text}` belongs to the connection; it cannot be passed on");
             issues.add(format!("{at}/{i}"), "reserved_header", problem);
         } else if given.iter().take(i).any(|other| other == name) {
@@ -369,5 +357,5 @@ fn taken_names(given: &[FieldName], at: &str, issues: &mut Issues) -> Box<[Heade
 
 /// Whether a service may take a field off the request to the upstream.
 pub(super) fn may_be_removed(name: &HeaderName) -> bool {
-    !RESERVED.contains(&name.as_str())
+    !OF_CONNECTION.contains(&name.as_str())
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use schemars::JsonSchema;
 use tollgate_model::issue::escape;
 use tollgate_model::parse::Mapping;
-use tollgate_model::route::FieldName;
+use tollgate_model::route::{FieldName, OF_CONNECTION};
 use tollgate_model::{Issues, Name, ResourceId};
 
 use crate::body::Body;
@@ -180,19 +180,6 @@ impl Compiled {
     }
 }
 
-/// Fields of one hop or of the message's framing: Tollgate's own to write.
-pub(crate) const RESERVED: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 fn compile_edits(edits: Edits, at: &str, scope: Scope<'_>, issues: &mut Issues) -> Compiled {
     for (i, name) in edits.remove.iter().enumerate() {
         check_name(name, || format!("{at}/remove/{i}"), issues);
@@ -210,7 +197,7 @@ fn compile_edits(edits: Edits, at: &str, scope: Scope<'_>, issues: &mut Issues) 
 }
 
 fn check_name(name: &FieldName, place: impl Fn() -> String, issues: &mut Issues) {
-    if RESERVED.contains(&name.as_str()) {
+    if OF_CONNECTION.contains(&name.as_str()) {
         issues.add(
             place(),
             "reserved_header",

@@ -2,8 +2,7 @@
 
 use http::HeaderName;
 use sfv::{BareItem, Parameters};
-
-use crate::policies::headers::RESERVED;
+use tollgate_model::route::OF_CONNECTION;
 
 /// A part of a request. Two identifiers that name the same part in the same form are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +123,7 @@ fn field(name: &str, parameters: &Parameters) -> Result<Component, Unsupported> 
     // `host` and `content-length` are as the caller sent them; the others never come so far.
     let stays =
         |name: &HeaderName| *name == http::header::HOST || *name == http::header::CONTENT_LENGTH;
-    if RESERVED.contains(&name.as_str()) && !stays(&name) {
+    if OF_CONNECTION.contains(&name.as_str()) && !stays(&name) {
         return Err("a component is a header field that is for one hop only");
     }
     let mut parameters = parameters.iter();

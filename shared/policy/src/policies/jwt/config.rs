@@ -7,14 +7,13 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use tollgate_model::issue::escape;
 use tollgate_model::parse::{Mapping, Raw};
-use tollgate_model::route::FieldName;
+use tollgate_model::route::{FieldName, OF_CONNECTION};
 use tollgate_model::units::Span;
 use tollgate_model::{Issues, Name};
 
 use super::keys::Keys;
 use super::place::Places;
 use crate::jose::{Algorithm, Generation, KeySet, KeySetError, KeySource, MAX_KEYS, Named};
-use crate::policies::headers::RESERVED;
 use crate::policy::Holder;
 
 /// What the operator writes. Exactly one of `jwks`, `public_keys` and `secret` is given.
@@ -286,7 +285,7 @@ impl Config {
         };
         for (field, claim) in self.claims_to_headers.iter().flat_map(|mapping| &mapping.0) {
             let at = format!("/claims_to_headers/{}", escape(field.as_str()));
-            if RESERVED.contains(&field.as_str()) {
+            if OF_CONNECTION.contains(&field.as_str()) {
                 let problem =
                     format!("`{}` belongs to the connection; it cannot be changed", field.as_str());
                 issues.add(at, "reserved_header", problem);
