@@ -109,7 +109,8 @@ impl Node {
             )
         };
         configurator.set_key_sets(key_sets.clone());
-        configurator.set_names(Names::of_system(control.clone()));
+        let names = Names::of_system(control.clone());
+        configurator.set_names(names.clone());
         let plan = configurator.plan();
         let cache = MemoryCache::with_room(settings.cache_memory).map(Arc::new);
         let load = load_source(metrics.clone());
@@ -120,6 +121,7 @@ impl Node {
         let facts = FactsSource {
             counters: counters.clone(),
             cache: cache.clone(),
+            names,
             readiness: sync.readiness(),
             sink: sink.clone(),
             plan: Arc::clone(&plan),
@@ -267,6 +269,7 @@ fn open_log(setting: &AccessLogSetting) -> Result<LogParts, StartError> {
 struct FactsSource {
     counters: NodeCounters,
     cache: Option<Arc<MemoryCache>>,
+    names: Names,
     readiness: Arc<sync::Readiness>,
     sink: Option<Sink>,
     plan: Arc<ArcSwap<Plan>>,
@@ -285,6 +288,7 @@ fn metrics_source(cores: &[Arc<CoreMetrics>], facts: FactsSource) -> admin::Metr
             dropped_log_lines: facts.sink.as_ref().map_or(0, Sink::dropped_lines),
             counters: facts.counters.health(),
             cache: facts.cache.as_ref().map(|cache| cache.filling()).unwrap_or_default(),
+            lookups: facts.names.lookups(),
             live_apis: Some(facts.plan.load().api_numbers().collect()),
         };
         metrics::render(&cores, &node)

@@ -43,6 +43,7 @@ pub(crate) struct TestNode {
     pub(crate) revision: u64,
     metrics: Vec<Arc<CoreMetrics>>,
     cache: Arc<MemoryCache>,
+    names: Names,
     threads: Vec<JoinHandle<()>>,
     /// Asks endpoints how they are.
     checks: Option<JoinHandle<()>>,
@@ -77,7 +78,8 @@ impl TestNode {
         configurator.set_credential_key(CREDENTIAL_KEY);
         let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());
         configurator.set_key_sets(key_sets.clone());
-        configurator.set_names(Names::with(resolver, tokio::runtime::Handle::current()));
+        let names = Names::with(resolver, tokio::runtime::Handle::current());
+        configurator.set_names(names.clone());
         let cache = Arc::new(MemoryCache::with_room(Size::from_kib(64 * 1024)).unwrap());
         let shared = Arc::new(Shared {
             plan: configurator.plan(),
@@ -112,6 +114,7 @@ impl TestNode {
             revision: 0,
             metrics,
             cache,
+            names,
             threads,
             checks: Some(checks),
             sink: Some(sink),
@@ -189,9 +192,10 @@ impl TestNode {
     /// What it counted, in the text format.
     pub(crate) fn metrics_text(&self) -> String {
         let live_apis = Some(self.configurator.plan().load().api_numbers().collect());
+        let (cache, lookups) = (self.cache.filling(), self.names.lookups());
         metrics::render(
             &self.metrics,
-            &NodeFacts { live_apis, cache: self.cache.filling(), ..NodeFacts::default() },
+            &NodeFacts { live_apis, cache, lookups, ..NodeFacts::default() },
         )
     }
 
