@@ -96,6 +96,6 @@ impl Heard {
     fn trouble(&self) -> Option<Failed> {
         let Self::Servers(servers) = self else { return None };
         let lacking = servers.iter().filter(|server| !server.has_addresses()).count();
-        (lacking > 0).then_some(Failed::SomeTargets { lacking, all: servers.len() })
+        (lacking > 0).then_some(Failed::Targets { lacking, all: servers.len() })
     }
 }

@@ -93,11 +93,9 @@ pub(super) enum Failed {
     TooManyAliases,
     #[error("none of its SRV records names a host and a port")]
     Unusable,
-    #[error("none of its targets has an address")]
-    NoTarget,
-    /// The others are used.
-    #[error("{lacking} of its {all} targets have no address")]
-    SomeTargets { lacking: usize, all: usize },
+    /// The others are used, if there are any.
+    #[error("{lacking} of its {all} SRV records lead to no address")]
+    Targets { lacking: usize, all: usize },
 }
 
 /// What the system says.
@@ -167,11 +165,7 @@ impl Lookup {
             let addresses = known.get(&record.target).cloned();
             Server { record, addresses }
         };
-        let servers: Vec<Server> = records.into_iter().map(server).collect();
-        if !servers.is_empty() && !servers.iter().any(Server::has_addresses) {
-            return Err(Failed::NoTarget);
-        }
-        Ok(Found { what: servers, ttl })
+        Ok(Found { what: records.into_iter().map(server).collect(), ttl })
     }
 
     /// The addresses of one target of a service; none where nobody answered.

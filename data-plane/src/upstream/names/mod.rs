@@ -161,7 +161,7 @@ impl Named {
 }
 
 impl Heard {
-    /// The sites of an origin, which had those before.
+    /// The sites of an origin, which had those before; none where these stay.
     fn sites(&self, origin: &Origin, before: &[Site]) -> Option<Vec<Site>> {
         match (self, &origin.host) {
             (Self::Addresses(addresses), Host::Name { port, authority, .. }) => {
@@ -171,7 +171,9 @@ impl Heard {
                 Some(usable(addresses.clone()).into_iter().map(site).collect())
             }
             (Self::Servers(servers), Host::Service(service)) => {
-                Some(service::sites(servers, service.scheme, before))
+                let sites = service::sites(servers, service.scheme, before);
+                // Where it has targets and none of them is anywhere, the last known ones are better than none.
+                (servers.is_empty() || !sites.is_empty()).then_some(sites)
             }
             (Self::Addresses(_) | Self::Servers(_), _) => None,
         }

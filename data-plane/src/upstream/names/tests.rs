@@ -223,6 +223,7 @@ fn a_service_that_is_decidedly_not_available_has_no_servers() {
     let named = of(&[SERVICE]);
     named.answered(0, Some(&servers(&[(0, 1, 80, "a.test.", &[1])])));
     named.answered(0, None);
+    named.answered(0, Some(&servers(&[(0, 1, 80, "b.test.", &[])])));
     assert_eq!(lasts(&named), [1]);
     named.answered(0, Some(&Heard::Servers(Vec::new())));
     assert_eq!(named.current().all.len(), 0);
