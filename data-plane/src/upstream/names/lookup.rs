@@ -24,7 +24,7 @@ use hickory_resolver::{Hosts, TokioResolver};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::service::{self, Record, Server};
+use super::service::{self, Record, Server, Unusable};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How soon a change of `/etc/hosts` is seen: what stands there says nothing of how long it is good.
@@ -91,8 +91,8 @@ pub(super) enum Failed {
     NoRecords,
     #[error("more than {MOST_ALIASES} aliases lead on from it")]
     TooManyAliases,
-    #[error("none of its SRV records names a host and a port")]
-    Unusable,
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// The others are used, if there are any.
     #[error("{lacking} of its {all} SRV records lead to no address")]
     Targets { lacking: usize, all: usize },
@@ -290,7 +290,7 @@ async fn records(resolver: &TokioResolver, name: &str) -> Result<Found<Vec<Recor
             Ok(answer) => {
                 let (records, own_ttl) = owned(&answer, &name, as_service);
                 if !records.is_empty() {
-                    let records = service::read(&records).map_err(|_| Failed::Unusable)?;
+                    let records = service::read(&records)?;
                     return Ok(Found { what: records, ttl: ttl.min(own_ttl) });
                 }
                 Failed::NoRecords

@@ -38,7 +38,8 @@ pub(super) struct Server {
 }
 
 /// There are records, and none of them can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("none of its SRV records names a host and a port")]
 pub(super) struct Unusable;
 
 impl Record {

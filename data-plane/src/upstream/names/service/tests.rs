@@ -137,7 +137,7 @@ proptest! {
         // The order of the answer does not matter.
         let mut turned = answer.clone();
         turned.rotate_left(turn % answer.len());
-        prop_assert_eq!(read(&turned).unwrap(), records.clone());
+        prop_assert_eq!(&read(&turned).unwrap(), &records);
         prop_assert!(records.len() <= MOST);
         prop_assert!(records.windows(2).all(|two| two[0].order() < two[1].order()));
 
@@ -172,7 +172,7 @@ proptest! {
     ) {
         let shares = shares(&weights);
         let sum: u32 = shares.iter().sum();
-        prop_assert!(sum <= WHOLE + 256 && sum >= WHOLE - 256, "{}", sum);
+        prop_assert!((WHOLE - 256..=WHOLE + 256).contains(&sum), "{}", sum);
         let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
         let zeros = weights.iter().filter(|weight| **weight == 0).count();
         for (weight, share) in weights.iter().zip(&shares) {
