@@ -57,7 +57,9 @@ pub(crate) fn row(kind: Kind, resource: &Value) -> Vec<String> {
         }
         Kind::Secret => vec!["sealed".to_owned(), description()],
         Kind::Upstream => vec![
-            named(spec.get("endpoints"), |item| self::text(item.get("url"))),
+            named(spec.get("endpoints"), |item| {
+                self::text(item.get("url").or_else(|| item.get("srv")))
+            }),
             text("/balance", "round_robin"),
             text("/protocol", "http1"),
         ],

@@ -16,6 +16,7 @@ use tollgate_policy::stored::Outcome as CacheOutcome;
 use crate::ports::cache::Filling;
 use crate::ports::counters::Health;
 use crate::upstream::TokenCounts;
+use crate::upstream::names::Lookups;
 
 /// The most APIs that have series of their own on a core; the others share `_other`.
 const MAX_APIS: usize = 1_000;
@@ -252,6 +253,8 @@ pub struct NodeFacts {
     pub cache: Filling,
     /// Tokens for upstreams that were fetched.
     pub tokens: TokenCounts,
+    /// How names of endpoints were looked up.
+    pub lookups: Lookups,
     /// The numbers of the APIs that are there; none: all that were ever called.
     pub live_apis: Option<HashSet<u32>>,
 }
@@ -269,6 +272,7 @@ pub fn render(cores: &[Arc<CoreMetrics>], node: &NodeFacts) -> String {
     header(&mut text, "tollgate_connections_open", "gauge", "Connections that are open now.");
     line(&mut text, "tollgate_connections_open", "", open_connections(cores));
     render_cache(&mut text, cores, node.cache);
+    render_lookups(&mut text, node.lookups);
     if let Some(live) = &node.live_apis {
         cores.iter().for_each(|core| core.keep_apis(live));
     }
@@ -424,6 +428,13 @@ fn render_cache(text: &mut String, cores: &[Arc<CoreMetrics>], cache: Filling) {
     }
 }
 
+fn render_lookups(text: &mut String, lookups: Lookups) {
+    const LOOKUPS: &str = "tollgate_upstream_lookups_total";
+    header(text, LOOKUPS, "counter", "Look-ups of endpoints' names, by how they ended.");
+    line(text, LOOKUPS, "outcome=\"answered\"", lookups.answered);
+    line(text, LOOKUPS, "outcome=\"failed\"", lookups.failed);
+}
+
 fn sums(cores: &[Arc<CoreMetrics>]) -> BTreeMap<ApiLabels, Sum> {
     let mut sums: BTreeMap<ApiLabels, Sum> = BTreeMap::new();
     for core in cores {
@@ -467,12 +478,8 @@ fn render_apis(text: &mut String, sums: &BTreeMap<ApiLabels, Sum>) {
             count += number;
             let bound =
                 BOUNDS_MICROS.get(i).map_or_else(|| "+Inf".to_owned(), |micros| seconds(*micros));
-            line(
-                text,
-                "tollgate_request_duration_seconds_bucket",
-                &format!("{labels},le=\"{bound}\""),
-                count,
-            );
+            let labels = format!("{labels},le=\"{bound}\"");
+            line(text, "tollgate_request_duration_seconds_bucket", &labels, count);
         }
         line(text, "tollgate_request_duration_seconds_sum", &labels, seconds(sum.duration_micros));
         line(text, "tollgate_request_duration_seconds_count", &labels, count);
@@ -575,6 +582,17 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert_eq!(requests(&cores), 6);
+    }
+
+    #[test]
+    fn lookups_are_told_by_how_they_ended() {
+        let lookups = Lookups { answered: 7, failed: 3 };
+        let text = render(&[], &NodeFacts { lookups, ..NodeFacts::default() });
+        assert!(
+            text.contains("tollgate_upstream_lookups_total{outcome=\"answered\"} 7\n"),
+            "{text}"
+        );
+        assert!(text.contains("tollgate_upstream_lookups_total{outcome=\"failed\"} 3\n"), "{text}");
     }
 
     #[test]

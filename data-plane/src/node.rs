@@ -110,7 +110,8 @@ impl Node {
             )
         };
         configurator.set_key_sets(key_sets.clone());
-        configurator.set_names(Names::of_system(control.clone()));
+        let names = Names::of_system(control.clone());
+        configurator.set_names(names.clone());
         let tokens = Tokens::new(control.clone());
         configurator.set_tokens(tokens.clone());
         let plan = configurator.plan();
@@ -124,6 +125,7 @@ impl Node {
             counters: counters.clone(),
             cache: cache.clone(),
             tokens,
+            names,
             readiness: sync.readiness(),
             sink: sink.clone(),
             plan: Arc::clone(&plan),
@@ -272,6 +274,7 @@ struct FactsSource {
     counters: NodeCounters,
     cache: Option<Arc<MemoryCache>>,
     tokens: Tokens,
+    names: Names,
     readiness: Arc<sync::Readiness>,
     sink: Option<Sink>,
     plan: Arc<ArcSwap<Plan>>,
@@ -291,6 +294,7 @@ fn metrics_source(cores: &[Arc<CoreMetrics>], facts: FactsSource) -> admin::Metr
             counters: facts.counters.health(),
             cache: facts.cache.as_ref().map(|cache| cache.filling()).unwrap_or_default(),
             tokens: facts.tokens.counts(),
+            lookups: facts.names.lookups(),
             live_apis: Some(facts.plan.load().api_numbers().collect()),
         };
         metrics::render(&cores, &node)

@@ -16,7 +16,7 @@ fn a_kind_is_listed_as_a_table() {
 fn an_upstreams_table_names_its_endpoints() {
     let admin = FakeAdmin::start();
     let upstream = r#"{"kind": "Upstream", "tenant": "default", "name": "orders", "version": 3, "managed_by": "console",
-        "spec": {"endpoints": [{"url": "http://a:1"}, {"url": "http://b:1"}, {"url": "http://c:1"}, {"url": "http://d:1"}]}}"#;
+        "spec": {"endpoints": [{"url": "http://a:1"}, {"srv": "_http._tcp.b"}, {"url": "http://c:1"}, {"url": "http://d:1"}]}}"#;
     admin.on("GET /tenants/default/upstreams", 200, &list(&[upstream]));
     insta::assert_snapshot!(Tollgate::at(&admin).run(&["get", "Upstream"]).done());
 }

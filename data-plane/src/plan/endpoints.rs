@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::HeaderValue;
-use tollgate_model::upstream::Protocol;
+use tollgate_model::upstream::{Location, Protocol, Service};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::upstream::Limit;
@@ -45,10 +45,11 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// How it is met over TLS; none in the clear.
     pub tls: Option<EndpointTls>,
-    /// Its share of the calls against the others'.
-    pub weight: u16,
-    /// Those of a greater number are asked only where all of smaller ones are out.
-    pub priority: u8,
+    /// Its share of the calls against the others', in parts of [`WHOLE`].
+    pub weight: u32,
+    /// Those of a greater number are asked only where all of smaller ones are out: what the configuration says, and
+    /// below that the order within a service.
+    pub priority: u16,
     /// What makes its scores differ from the others', on every node alike.
     pub hash_seed: u64,
     /// How it is doing, as far as this upstream is concerned.
@@ -62,8 +63,6 @@ pub struct Endpoint {
 pub(crate) struct Origin {
     pub(crate) id: EndpointId,
     pub(crate) host: Host,
-    pub(crate) port: u16,
-    pub(crate) authority: HeaderValue,
     pub(crate) protocol: Protocol,
     pub(crate) tls: Option<EndpointTls>,
     pub(crate) weight: u16,
@@ -71,17 +70,56 @@ pub(crate) struct Origin {
     pub(crate) most_requests: Option<u32>,
 }
 
-/// What a URL names.
+/// What is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    Address(IpAddr),
-    Name(Box<str>),
+    /// An address.
+    Address(Site),
+    /// Each address of a name, at one port.
+    Name { name: Box<str>, port: u16, authority: HeaderValue },
+    /// The servers of a service.
+    Service(Service),
 }
 
+/// One server that an origin stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) authority: HeaderValue,
+    /// How much of the origin's weight it has, 1 to [`WHOLE`].
+    pub(crate) share: u32,
+    /// Those of a greater number come after all of smaller ones of the same origin's priority.
+    pub(crate) rank: u8,
+}
+
+/// All of an origin's weight. What is shared by up to 16 alike comes out even, so that a round stays short.
+pub(crate) const WHOLE: u32 = 720_720;
+
 impl Host {
-    pub(crate) fn of(text: &str) -> Self {
-        text.parse().map_or_else(|_name| Self::Name(Box::from(text)), Self::Address)
+    pub(crate) fn of(location: &Location) -> Self {
+        match location {
+            Location::Url(url) => {
+                let (port, authority) = (url.port(), header_value(&url.authority()));
+                match url.host().parse::<IpAddr>() {
+                    Ok(address) => Self::Address(Site::alone((address, port).into(), authority)),
+                    Err(_name) => Self::Name { name: Box::from(url.host()), port, authority },
+                }
+            }
+            Location::Service(service) => Self::Service(service.clone()),
+        }
     }
+}
+
+impl Site {
+    /// One with all of its origin's weight.
+    pub(crate) fn alone(address: SocketAddr, authority: HeaderValue) -> Self {
+        Self { address, authority, share: WHOLE, rank: 0 }
+    }
+}
+
+/// What stands in a `host` field, of an authority that was checked: it is visible ASCII.
+pub(crate) fn header_value(authority: &str) -> HeaderValue {
+    HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The endpoints of an upstream as they are at one time.
@@ -129,17 +167,17 @@ impl Source {
         ids: &EndpointIds,
         previous: Option<&Self>,
     ) -> Self {
-        let previous = previous.map(Self::current);
-        let before = previous.as_ref().map(|endpoints| &*endpoints.all).unwrap_or_default();
         let mut fixed = Vec::with_capacity(origins.len());
         for origin in &origins {
-            match origin.host {
-                Host::Address(address) => fixed.push((origin, address)),
-                Host::Name(_) => {
-                    return Self::Named(Arc::new(Named::new(origins, ids.clone(), before)));
+            match &origin.host {
+                Host::Address(site) => fixed.push((origin, site)),
+                Host::Name { .. } | Host::Service(_) => {
+                    return Self::Named(Arc::new(Named::new(origins, ids.clone(), previous)));
                 }
             }
         }
+        let previous = previous.map(Self::current);
+        let before = previous.as_ref().map(|endpoints| &*endpoints.all).unwrap_or_default();
         Self::Fixed(Endpoints::build(fixed, ids, before))
     }
 
@@ -153,21 +191,27 @@ impl Source {
     }
 }
 
+/// The most endpoints of one upstream, over all of its names and services: the first as they are written.
+const MOST_ENDPOINTS: usize = 4096;
+
 impl Endpoints {
-    /// Endpoints of addresses, in the place of those before: one that was there goes on with what is known of it.
+    /// Endpoints in the place of those before: one that was there goes on with what is known of it.
     pub(crate) fn build<'a>(
-        addresses: impl IntoIterator<Item = (&'a Origin, IpAddr)>,
+        sites: impl IntoIterator<Item = (&'a Origin, &'a Site)>,
         ids: &EndpointIds,
         before: &[Endpoint],
     ) -> Self {
-        let known: HashMap<(EndpointId, IpAddr), &Endpoint> =
-            before.iter().map(|known| ((known.origin, known.address.ip()), known)).collect();
-        let build = |(origin, address): (&Origin, IpAddr)| {
-            let known = known.get(&(origin.id, address)).copied();
+        let known: HashMap<_, &Endpoint> = before
+            .iter()
+            .map(|known| ((known.origin, known.address, known.authority.as_bytes()), known))
+            .collect();
+        let build = |(origin, site): (&Origin, &Site)| {
+            let key = (origin.id, site.address, site.authority.as_bytes());
+            let known = known.get(&key).copied();
             let id = match (known, &origin.host) {
                 (Some(known), _) => known.id,
                 (None, Host::Address(_)) => origin.id,
-                (None, Host::Name(_)) => ids.next(),
+                (None, Host::Name { .. } | Host::Service(_)) => ids.next(),
             };
             let health = match known {
                 Some(known) => Arc::clone(&known.health),
@@ -179,9 +223,9 @@ impl Endpoints {
                 origin.most_requests,
                 known.and_then(|known| known.limit.as_ref()),
             );
-            origin.endpoint(address, id, health, limit)
+            origin.endpoint(site, id, health, limit)
         };
-        let all: Box<[Endpoint]> = addresses.into_iter().map(build).collect();
+        let all: Box<[Endpoint]> = sites.into_iter().take(MOST_ENDPOINTS).map(build).collect();
         let tiers = tiers(&all);
         Self { all, tiers }
     }
@@ -190,25 +234,29 @@ impl Endpoints {
 impl Origin {
     fn endpoint(
         &self,
-        address: IpAddr,
+        site: &Site,
         id: EndpointId,
         health: Arc<EndpointHealth>,
         limit: Option<Limit>,
     ) -> Endpoint {
-        let address = SocketAddr::new(address, self.port);
+        let Site { address, authority, share, rank } = site;
         let hash_seed = match self.host {
-            Host::Address(_) => xxh3_64(self.authority.as_bytes()),
-            Host::Name(_) => xxh3_64(address.to_string().as_bytes()),
+            Host::Address(_) => xxh3_64(authority.as_bytes()),
+            Host::Name { .. } => xxh3_64(address.to_string().as_bytes()),
+            // Two targets may have one address.
+            Host::Service(_) => {
+                xxh3_64(&[authority.as_bytes(), b" ", address.to_string().as_bytes()].concat())
+            }
         };
         Endpoint {
             id,
             origin: self.id,
-            address,
-            authority: self.authority.clone(),
+            address: *address,
+            authority: authority.clone(),
             protocol: self.protocol,
             tls: self.tls.clone(),
-            weight: self.weight,
-            priority: self.priority,
+            weight: u32::from(self.weight).saturating_mul(*share),
+            priority: u16::from_be_bytes([self.priority, *rank]),
             hash_seed,
             health,
             limit,
@@ -220,11 +268,11 @@ impl Origin {
 const MAX_TURNS: u32 = 1024;
 
 fn tiers(endpoints: &[Endpoint]) -> Box<[Box<[u16]>]> {
-    let mut tiers: BTreeMap<u8, (Vec<u16>, Vec<u32>)> = BTreeMap::new();
+    let mut tiers: BTreeMap<u16, (Vec<u16>, Vec<u32>)> = BTreeMap::new();
     for (index, endpoint) in (0..).zip(endpoints) {
         let (indices, weights) = tiers.entry(endpoint.priority).or_default();
         indices.push(index);
-        weights.push(u32::from(endpoint.weight));
+        weights.push(endpoint.weight);
     }
     let in_turn = |(indices, weights): (Vec<u16>, Vec<u32>)| {
         turns(&weights)

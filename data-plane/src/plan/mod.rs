@@ -35,7 +35,7 @@ mod endpoints;
 
 pub use configurator::{Configurator, Listen, Update};
 pub use endpoints::{Current, Endpoint, EndpointId, Endpoints, Source};
-pub(crate) use endpoints::{EndpointIds, Host, Origin};
+pub(crate) use endpoints::{EndpointIds, Host, Origin, Site, WHOLE, header_value};
 pub use listening::{ListenerPlan, ListenerPlans};
 #[cfg(test)]
 pub(crate) use upstream::Own;

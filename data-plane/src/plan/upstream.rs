@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use tollgate_model::health::{Active, Passive};
-use tollgate_model::upstream::{Balance, HashBy, Protocol, RetryOn, Upstream};
+use tollgate_model::upstream::{Balance, HashBy, Location, Protocol, RetryOn, Upstream};
 use tollgate_model::{Kind, Name, ResourceId, Spec};
 
 use super::configurator::Configurator;
@@ -95,27 +94,28 @@ impl UpstreamPlan {
         let shown = shown.as_deref();
         let mut client = None;
         let origin = |endpoint: &tollgate_model::upstream::Endpoint| {
-            let authority = endpoint.url.authority();
-            let tls = tls::server_name(&spec.tls, &endpoint.url).map(|server_name| {
+            let location = &endpoint.location;
+            let tls = tls::server_name(&spec.tls, location).map(|server_name| {
                 let config = Arc::clone(
                     client.get_or_insert_with(|| tls::client(&spec.tls, spec.protocol, shown)),
                 );
                 EndpointTls { config, server_name }
             });
+            let place = match location {
+                Location::Url(url) => url.authority(),
+                // No authority has this form: its port is a number.
+                Location::Service(service) => format!("srv:{}", service.name),
+            };
             let id = match &tls {
-                None => endpoint_id(&authority, spec.protocol),
+                None => endpoint_id(&place, spec.protocol),
                 Some(EndpointTls { server_name, .. }) => {
                     let how = tls::fingerprint(&spec.tls, server_name, shown);
-                    endpoint_id(&format!("https://{authority}#{how}"), spec.protocol)
+                    endpoint_id(&format!("https://{place}#{how}"), spec.protocol)
                 }
             };
             Origin {
                 id,
-                host: Host::of(endpoint.url.host()),
-                port: endpoint.url.port(),
-                // A parsed authority is visible ASCII.
-                authority: HeaderValue::from_str(&authority)
-                    .unwrap_or(HeaderValue::from_static("")),
+                host: Host::of(location),
                 protocol: spec.protocol,
                 tls,
                 weight: endpoint.weight.0,

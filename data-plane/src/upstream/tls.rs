@@ -7,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tollgate_model::trust::Authorities;
-use tollgate_model::upstream::{EndpointUrl, Protocol, Tls};
+use tollgate_model::upstream::{Location, Protocol, Tls};
 
 use crate::tls::Shown;
 
@@ -44,13 +44,13 @@ pub(crate) fn client(tls: &Tls, protocol: Protocol, shown: Option<&Shown>) -> Ar
 }
 
 /// The name that an endpoint's certificate must bear; none for an endpoint in the clear.
-pub(crate) fn server_name(tls: &Tls, url: &EndpointUrl) -> Option<ServerName<'static>> {
-    if !url.is_tls() {
+pub(crate) fn server_name(tls: &Tls, location: &Location) -> Option<ServerName<'static>> {
+    if !location.is_tls() {
         return None;
     }
     match &tls.server_name {
         Some(name) => Some(name.as_tls().clone()),
-        None => ServerName::try_from(url.host().to_owned()).ok(),
+        None => ServerName::try_from(location.certified_name().to_owned()).ok(),
     }
 }
 

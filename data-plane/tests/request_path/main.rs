@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod records;
 mod reload;
 mod reshaping;
+mod services;
 mod signatures;
 mod streaming;
 mod support;

@@ -1,122 +1,14 @@
 //! Endpoints that are named: what a name stands for, and what comes of it when that changes or nobody knows.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tollgate_data_plane::upstream::names::Resolver;
 use tollgate_testkit::upstream::Upstream;
 
+use crate::support::dns::{Dns, Mood};
 use crate::support::{TestNode, Wire, eventually, request};
-
-/// How a server of names answers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mood {
-    Good,
-    /// With SERVFAIL.
-    Failing,
-    /// With what is no answer.
-    Raving,
-    Silent,
-}
-
-/// A server of names on a free port, which knows addresses of version 4.
-struct Dns {
-    address: SocketAddr,
-    state: Arc<State>,
-    socket: Arc<UdpSocket>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-struct State {
-    zone: Mutex<HashMap<String, (u32, Vec<Ipv4Addr>)>>,
-    mood: Mutex<Option<Mood>>,
-    questions: AtomicU64,
-}
-
-impl Dns {
-    fn start() -> Self {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-        let address = socket.local_addr().unwrap();
-        let state = Arc::new(State {
-            zone: Mutex::default(),
-            mood: Mutex::new(Some(Mood::Good)),
-            questions: AtomicU64::new(0),
-        });
-        let (serving, known) = (Arc::clone(&socket), Arc::clone(&state));
-        let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 1500];
-            while let Ok((length, from)) = serving.recv_from(&mut buffer) {
-                let Some(mood) = *known.mood.lock().unwrap() else { return };
-                known.questions.fetch_add(1, Ordering::SeqCst);
-                if let Some(answer) = known.answer(&buffer[..length], mood) {
-                    serving.send_to(&answer, from).unwrap();
-                }
-            }
-        });
-        Self { address, state, socket, thread: Some(thread) }
-    }
-
-    /// What a name stands for from now on, and for how many seconds.
-    fn set(&self, name: &str, ttl: u32, addresses: &[Ipv4Addr]) {
-        let known = (ttl, addresses.to_vec());
-        self.state.zone.lock().unwrap().insert(name.to_owned(), known);
-    }
-
-    fn be(&self, mood: Mood) {
-        *self.state.mood.lock().unwrap() = Some(mood);
-    }
-
-    fn questions(&self) -> u64 {
-        self.state.questions.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Dns {
-    fn drop(&mut self) {
-        *self.state.mood.lock().unwrap() = None;
-        self.socket.send_to(b"end", self.address).unwrap();
-        let _ = self.thread.take().unwrap().join();
-    }
-}
-
-impl State {
-    /// RFC 1035 §4: the header, the question as it was asked, and a record for each address.
-    fn answer(&self, query: &[u8], mood: Mood) -> Option<Vec<u8>> {
-        let mut at = 12;
-        let mut labels = Vec::new();
-        while query[at] > 0 {
-            let end = at + 1 + usize::from(query[at]);
-            labels.push(String::from_utf8(query[at + 1..end].to_vec()).unwrap());
-            at = end;
-        }
-        let (question, is_of_v4) = (&query[12..at + 5], query[at + 1..at + 3] == [0, 1]);
-        let known = self.zone.lock().unwrap().get(&labels.join(".")).cloned();
-        let (ttl, addresses) = match (mood, &known) {
-            (Mood::Silent, _) => return None,
-            (Mood::Raving, _) => return Some([&query[..2], &[0xff; 60]].concat()),
-            (Mood::Good, Some((ttl, addresses))) if is_of_v4 => (*ttl, addresses.as_slice()),
-            (Mood::Good | Mood::Failing, _) => (0, &[][..]),
-        };
-        let code = match (mood, &known) {
-            (Mood::Good, Some(_)) => 0,
-            (Mood::Good, None) => 3,
-            _ => 2,
-        };
-        let count = u16::try_from(addresses.len()).unwrap().to_be_bytes();
-        let mut answer =
-            [&query[..2], &[0x81, 0x80 | code, 0, 1], &count, &[0; 4], question].concat();
-        for address in addresses {
-            answer.extend([0xc0, 12, 0, 1, 0, 1]);
-            answer.extend(ttl.to_be_bytes());
-            answer.extend([0, 4]);
-            answer.extend(address.octets());
-        }
-        Some(answer)
-    }
-}
 
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -141,11 +33,11 @@ fn upstream(port: u16, more: &str) -> String {
     )
 }
 
-fn node(dns: &Dns, yaml: &str) -> TestNode {
+pub(crate) fn node(dns: &Dns, yaml: &str) -> TestNode {
     TestNode::looking_up(Resolver::Server(dns.address)).begin(yaml)
 }
 
-async fn shares(wire: &mut Wire, calls: u32) -> BTreeMap<String, u32> {
+pub(crate) async fn shares(wire: &mut Wire, calls: u32) -> BTreeMap<String, u32> {
     let mut shares = BTreeMap::new();
     for _ in 0..calls {
         let answer = wire.call("GET /", &[], "").await;
@@ -159,7 +51,7 @@ async fn shares(wire: &mut Wire, calls: u32) -> BTreeMap<String, u32> {
 }
 
 /// Waits until these alone answer.
-async fn settles_to(node: &TestNode, names: &[&str]) {
+pub(crate) async fn settles_to(node: &TestNode, names: &[&str]) {
     let mut wire = node.wire().await;
     for _ in 0..200 {
         let shares = shares(&mut wire, 6).await;
@@ -186,6 +78,8 @@ async fn each_address_of_a_name_is_an_endpoint_and_its_host_is_the_name() {
     assert!(a.connections() <= 2 && b.connections() <= 2);
     // Nobody asked again.
     assert_eq!(dns.questions(), 1);
+    assert_eq!(node.metric("tollgate_upstream_lookups_total{outcome=\"answered\"}"), 1);
+    assert_eq!(node.metric("tollgate_upstream_lookups_total{outcome=\"failed\"}"), 0);
 }
 
 #[tokio::test]
@@ -232,6 +126,7 @@ async fn a_name_that_nobody_knows_is_a_502_until_somebody_does() {
     let node = node(&dns, &upstream(a.address().port(), ""));
     let answer = node.get("/").await;
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+    assert!(node.metric("tollgate_upstream_lookups_total{outcome=\"failed\"}") > 0);
     dns.set("orders.test", 60, &[FIRST]);
     settles_to(&node, &["a"]).await;
 }

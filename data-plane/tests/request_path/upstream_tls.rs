@@ -27,7 +27,7 @@ fn authority() -> Authority {
 }
 
 /// A server of that name, which speaks these protocols.
-async fn server(authority: &Authority, name: &str, protocols: &[&str]) -> Server {
+pub(crate) async fn server(authority: &Authority, name: &str, protocols: &[&str]) -> Server {
     let issued = authority.server(&[name]).unwrap();
     let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -44,8 +44,8 @@ async fn server(authority: &Authority, name: &str, protocols: &[&str]) -> Server
     Server::start(config).await
 }
 
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     handshakes: Arc<AtomicUsize>,
     _accepting: JoinSet<()>,
 }
@@ -78,7 +78,7 @@ impl Server {
         Self { address, handshakes, _accepting: accepting }
     }
 
-    fn handshakes(&self) -> usize {
+    pub(crate) fn handshakes(&self) -> usize {
         self.handshakes.load(Ordering::SeqCst)
     }
 }
@@ -105,7 +105,7 @@ fn upstream(url: &str, more: &str) -> String {
     )
 }
 
-fn believing(authority: &Authority) -> String {
+pub(crate) fn believing(authority: &Authority) -> String {
     let pem: String = authority.pem.lines().map(|line| format!("      {line}\n")).collect();
     format!("  tls:\n    authorities: |\n{pem}")
 }

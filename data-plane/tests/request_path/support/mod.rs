@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 mod client;
+pub(crate) mod dns;
 pub(crate) mod frames;
 mod node;
 pub(crate) mod tls;

@@ -45,6 +45,7 @@ pub(crate) struct TestNode {
     metrics: Vec<Arc<CoreMetrics>>,
     cache: Arc<MemoryCache>,
     tokens: Tokens,
+    names: Names,
     threads: Vec<JoinHandle<()>>,
     /// Asks endpoints how they are.
     checks: Option<JoinHandle<()>>,
@@ -79,9 +80,10 @@ impl TestNode {
         configurator.set_credential_key(CREDENTIAL_KEY);
         let key_sets = NodeKeySets::new(tokio::runtime::Handle::current());
         configurator.set_key_sets(key_sets.clone());
+        let names = Names::with(resolver, tokio::runtime::Handle::current());
+        configurator.set_names(names.clone());
         let tokens = Tokens::new(tokio::runtime::Handle::current());
         configurator.set_tokens(tokens.clone());
-        configurator.set_names(Names::with(resolver, tokio::runtime::Handle::current()));
         let cache = Arc::new(MemoryCache::with_room(Size::from_kib(64 * 1024)).unwrap());
         let shared = Arc::new(Shared {
             plan: configurator.plan(),
@@ -117,6 +119,7 @@ impl TestNode {
             metrics,
             cache,
             tokens,
+            names,
             threads,
             checks: Some(checks),
             sink: Some(sink),
@@ -194,14 +197,11 @@ impl TestNode {
     /// What it counted, in the text format.
     pub(crate) fn metrics_text(&self) -> String {
         let live_apis = Some(self.configurator.plan().load().api_numbers().collect());
+        let (cache, lookups) = (self.cache.filling(), self.names.lookups());
+        let tokens = self.tokens.counts();
         metrics::render(
             &self.metrics,
-            &NodeFacts {
-                live_apis,
-                cache: self.cache.filling(),
-                tokens: self.tokens.counts(),
-                ..NodeFacts::default()
-            },
+            &NodeFacts { live_apis, cache, lookups, tokens, ..NodeFacts::default() },
         )
     }
 

@@ -10,8 +10,10 @@ use crate::parse::{FromText, Rejected, deserr_text, text_schema};
 use crate::trust::{Authorities, ServerName};
 use crate::units::Span;
 
-// One server.
+// One server, or those of a service.
 mod endpoint;
+// A service that DNS knows the servers of.
+mod service;
 // How long, how often, how much.
 mod bounds;
 // What endpoints are told of who calls.
@@ -21,7 +23,8 @@ pub use bounds::{Breaker, Retry, RetryOn, Timeouts, UpstreamLimits};
 pub use credentials::{
     BasicCredential, ClientAuth, Credentials, HeaderCredential, OAuth2Credential, ScopeToken,
 };
-pub use endpoint::{Endpoint, EndpointUrl, Weight};
+pub use endpoint::{Endpoint, EndpointUrl, Location, Weight};
+pub use service::{Scheme, Service, ServiceName};
 
 /// An upstream: endpoints that answer alike, and how they are called.
 #[derive(Clone, Debug, Deserr, JsonSchema)]
@@ -32,6 +35,7 @@ pub struct Upstream {
     #[deserr(default)]
     pub description: Option<String>,
     /// 1 to 256 of them.
+    #[schemars(with = "Vec<endpoint::Written>")]
     pub endpoints: Vec<Endpoint>,
     /// How an endpoint is picked. Default `round_robin`.
     #[deserr(default)]
@@ -92,9 +96,9 @@ fn is_coherent(
         issues.add(at.as_str(), "invalid_count", "give 1 to 256 endpoints");
     }
     for (i, endpoint) in upstream.endpoints.iter().enumerate() {
-        if upstream.endpoints.iter().take(i).any(|other| other.url == endpoint.url) {
+        if upstream.endpoints.iter().take(i).any(|other| other.location == endpoint.location) {
             issues.add(
-                format!("{at}/{i}/url"),
+                format!("{at}/{i}/{}", endpoint.location.field()),
                 "duplicate_endpoint",
                 "stands above already; give it once, with a weight",
             );
@@ -116,7 +120,8 @@ fn is_coherent(
 #[deserr(error = Issues, deny_unknown_fields)]
 #[schemars(deny_unknown_fields)]
 pub struct Tls {
-    /// The name that certificates must bear and that is sent as SNI. Default: the host of the endpoint's URL.
+    /// The name that certificates must bear and that is sent as SNI. Default: the host of the endpoint's URL; of `srv`, the
+    /// domain of the service, whatever the targets of its records are.
     #[deserr(default)]
     pub server_name: Option<ServerName>,
     /// Certificates of the authorities that are believed, in PEM; in place of the public ones.
