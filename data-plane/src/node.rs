@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
+use tollgate_model::Name;
 use tollgate_policy::ports::{Cache, Counters};
 
 use crate::access_log::{self, AccessLog, Destination, Sink};
@@ -99,16 +100,7 @@ impl Node {
         let metrics: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
 
         let key_sets = NodeKeySets::new(control.clone());
-        let mut configurator = {
-            let listeners = Arc::clone(&listeners);
-            Configurator::new(
-                settings.gateway.clone(),
-                Box::new(move |gateway, unserved| {
-                    let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
-                    listeners.follow(gateway, unserved)
-                }),
-            )
-        };
+        let mut configurator = configurator(settings.gateway.clone(), Arc::clone(&listeners));
         configurator.set_key_sets(key_sets.clone());
         let names = Names::of_system(control.clone());
         configurator.set_names(names.clone());
@@ -258,6 +250,17 @@ fn open_counters(
 }
 
 type LogParts = (Option<Sink>, Option<JoinHandle<()>>);
+
+/// Applies resources; listeners follow their gateway.
+fn configurator(gateway: Name, listeners: Arc<Mutex<Listeners>>) -> Configurator {
+    Configurator::new(
+        gateway,
+        Box::new(move |gateway, unserved| {
+            let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.follow(gateway, unserved)
+        }),
+    )
+}
 
 fn open_log(setting: &AccessLogSetting) -> Result<LogParts, StartError> {
     let destination = match setting {

@@ -95,6 +95,7 @@ async fn all_examples_can_be_applied_together() {
         .env("BILLING_TOKEN", "a-token-of-billing")
         .env("PSEUDONYM_KEY", "a key for pseudonyms of at least 16 bytes")
         .env("PARTNER_SIGNING_KEY", "YSBrZXkgb2YgYSBwYXJ0bmVyLCBvZiBhdCBsZWFzdCAzMiBieXRlcw==")
+        .envs([("PAYMENTS_KEY", "pk-1"), ("LEGACY_PASSWORD", "lp-1"), ("LEDGER_SECRET", "ls-1")])
         .output()
         .unwrap();
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));

@@ -192,7 +192,7 @@ proptest! {
         // Where clocks went back over midnight, a date comes twice for a while, and its window once.
         let changed = found.preceding(moment).next();
         let since = changed.map(|change| moment.duration_since(change.timestamp()));
-        if since.is_some_and(|since| since < jiff::SignedDuration::from_hours(3)) {
+        if since.is_some_and(|since| since < SignedDuration::from_hours(3)) {
             return Ok(());
         }
         let now = moment.to_zoned_datetime(found);
