@@ -83,6 +83,8 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
          responses: {'200': {}}}, post: {requestBody: {content: {application/json: {schema: {}}}}, responses: {}}}}}}",
         "mask: {rules: [{kind: card}, {json_path: $..name}]}",
         "decompress: {response: true}",
+        "transform: {request: {jq: '$request.path.id'}}",
+        "transform: {response: {jq: .a}}",
     ] {
         assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
     }

@@ -176,6 +176,7 @@ policies! {
     validate::Validate,
     headers::Headers,
     decompress::Decompress,
+    transform::Transform,
     compress::Compress,
     mask::Mask,
     query::Query,

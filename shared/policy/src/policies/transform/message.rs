@@ -1,0 +1,73 @@
+//! Bodies read to their end, and the fields of messages that say something of them.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Body as _;
+
+use super::Format;
+use crate::body::{Body, BodyError};
+
+/// Why a body was not read to its end.
+pub(super) enum Unread {
+    /// It is larger than may be.
+    TooLarge,
+    /// It broke off.
+    Broke(BodyError),
+}
+
+/// Reads a body to its end. Room is made for what has come, not for what is promised.
+pub(super) async fn collect(mut body: Body, most: usize) -> Result<Bytes, Unread> {
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > most) {
+        return Err(Unread::TooLarge);
+    }
+    if let Body::Full(bytes) = body {
+        return Ok(bytes);
+    }
+    let mut whole = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        // Trailers are of the bytes as they were.
+        let Ok(piece) = frame.map_err(Unread::Broke)?.into_data() else { continue };
+        if whole.len().saturating_add(piece.len()) > most {
+            return Err(Unread::TooLarge);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Bytes::from(whole))
+}
+
+/// What a message says that its body is; none where it says nothing that is known here.
+pub(super) fn format_of(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (kind, subtype) = essence.split_once('/')?;
+    match (kind, subtype) {
+        ("application", "json") => Some(Format::Json),
+        ("application", "x-www-form-urlencoded") => Some(Format::Form),
+        ("application" | "text", "xml") => Some(Format::Xml),
+        // RFC 6838 §4.2.8.
+        (_, subtype) if subtype.ends_with("+json") => Some(Format::Json),
+        (_, subtype) if subtype.ends_with("+xml") => Some(Format::Xml),
+        _ => None,
+    }
+}
+
+/// What is of the bytes as they were.
+const OF_THE_BYTES: [HeaderName; 4] = [
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// Says what a body is now.
+pub(super) fn describe(headers: &mut HeaderMap, content_type: &HeaderValue, length: usize) {
+    for name in &OF_THE_BYTES {
+        headers.remove(name);
+    }
+    headers.remove(header::CONTENT_ENCODING);
+    headers.insert(header::CONTENT_TYPE, content_type.clone());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+}
