@@ -4,6 +4,7 @@ use http::{HeaderMap, Request, header};
 use serde_json::{Map, Value, json};
 use tollgate_model::Name;
 
+use super::bounds::{MAX_DEPTH, depth};
 use super::form;
 use crate::body::Body;
 use crate::escape::decode;
@@ -25,7 +26,7 @@ pub(super) fn facts(cx: &Cx<'_>, request: &Request<Body>, parameters: &[Box<str>
         "path": path,
         "query": query.unwrap_or_else(|_other| json!({})),
         "header": fields(request.headers()),
-        "claim": cx.claims.as_ref().map(|claims| claims.all.clone()).unwrap_or_default(),
+        "claim": cx.claims.as_ref().map(|claims| shallow(&claims.all)).unwrap_or_default(),
         "application": caller.map(|caller| caller.application.as_str()),
         "credential": caller.map(|caller| caller.credential.as_str()),
         "client": {"ip": &*cx.client.address_text},
@@ -36,6 +37,13 @@ pub(super) fn facts(cx: &Cx<'_>, request: &Request<Body>, parameters: &[Box<str>
         "method": request.method().as_str(),
         "host": host.or_else(|| request.uri().host()),
     })
+}
+
+/// The claims that a body could hold within what is made of it.
+fn shallow(claims: &Map<String, Value>) -> Map<String, Value> {
+    let is_shallow = |(_, claim): &(&String, &Value)| depth(claim) + 4 <= MAX_DEPTH;
+    let claims = claims.iter().filter(is_shallow);
+    claims.map(|(name, claim)| (name.clone(), claim.clone())).collect()
 }
 
 fn decoded(text: &str) -> Value {

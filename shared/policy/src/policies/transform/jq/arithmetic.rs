@@ -1,10 +1,14 @@
 //! Calculating with values, and comparing them.
 
-use serde_json::{Number, Value};
+use std::cmp::Ordering;
+
+use serde_json::{Map, Number, Value};
 
 use super::evaluate::{Run, Stop, error};
 use super::filter::{Operator, Relation};
-use super::value::{calculate, compare, merge, type_name, weight, weight_of_text, whole};
+use super::value::{
+    calculate, compare_numbers, merge, rank, sorted_names, type_name, weight_of_text, whole,
+};
 
 impl Run {
     /// One value of two.
@@ -36,12 +40,14 @@ impl Run {
                 left.extend(right);
                 Ok(Value::Object(left))
             }
-            (Operator::Subtract, Value::Array(mut left), Value::Array(right)) => {
-                for other in &right {
-                    self.spend(left.iter().map(weight).sum::<usize>())?;
-                    left.retain(|item| compare(item, other).is_ne());
+            (Operator::Subtract, Value::Array(left), Value::Array(right)) => {
+                let mut kept = Vec::new();
+                for item in left {
+                    if !self.has_equal(&right, &item)? {
+                        kept.push(item);
+                    }
                 }
-                Ok(Value::Array(left))
+                Ok(Value::Array(kept))
             }
             (Operator::Multiply, Value::String(text), Value::Number(times))
             | (Operator::Multiply, Value::Number(times), Value::String(text)) => {
@@ -62,10 +68,67 @@ impl Run {
         }
     }
 
-    /// A text so many times; null for less than once.
+    fn has_equal(&mut self, items: &[Value], wanted: &Value) -> Result<bool, Stop> {
+        for item in items {
+            if self.compare(item, wanted)?.is_eq() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The order of jq: null, false, true, numbers, texts, lists, objects. Objects first by their names.
+    pub(super) fn compare(&mut self, left: &Value, right: &Value) -> Result<Ordering, Stop> {
+        self.spend(1)?;
+        match (left, right) {
+            (Value::Number(left), Value::Number(right)) => Ok(compare_numbers(left, right)),
+            (Value::String(left), Value::String(right)) => {
+                self.spend(left.len().min(right.len()) / 32)?;
+                Ok(left.cmp(right))
+            }
+            (Value::Array(left), Value::Array(right)) => {
+                for (left, right) in left.iter().zip(right) {
+                    let order = self.compare(left, right)?;
+                    if order.is_ne() {
+                        return Ok(order);
+                    }
+                }
+                Ok(left.len().cmp(&right.len()))
+            }
+            (Value::Object(left), Value::Object(right)) => self.compare_objects(left, right),
+            (left, right) => Ok(rank(left).cmp(&rank(right))),
+        }
+    }
+
+    fn compare_objects(
+        &mut self,
+        left: &Map<String, Value>,
+        right: &Map<String, Value>,
+    ) -> Result<Ordering, Stop> {
+        for fields in [left, right] {
+            self.spend(fields.keys().map(|name| weight_of_text(name)).sum())?;
+        }
+        let (names, others) = (sorted_names(left), sorted_names(right));
+        let order = names.cmp(&others);
+        if order.is_ne() {
+            return Ok(order);
+        }
+        for name in names {
+            if let (Some(left), Some(right)) = (left.get(name), right.get(name)) {
+                let order = self.compare(left, right)?;
+                if order.is_ne() {
+                    return Ok(order);
+                }
+            }
+        }
+        Ok(Ordering::Equal)
+    }
+
+    /// A text so many times.
     fn repeat(&mut self, text: &str, times: &Number) -> Result<Value, Stop> {
-        let Some(times) = whole(times) else { return error("a number is out of range") };
-        let Ok(times @ 1..) = usize::try_from(times) else { return Ok(Value::Null) };
+        // What less than once is, versions of jq do not agree on.
+        let times = whole(times).and_then(|times| usize::try_from(times).ok());
+        let Some(times @ 1..) = times else { return error("a text is repeated once or more") };
         self.spend(1 + text.len().saturating_mul(times) / 32)?;
         Ok(Value::String(text.repeat(times)))
     }
@@ -82,9 +145,8 @@ impl Run {
     }
 }
 
-/// Whether two values stand in a relation.
-pub(super) fn holds(relation: Relation, left: &Value, right: &Value) -> bool {
-    let order = compare(left, right);
+/// Whether two values of this order stand in a relation.
+pub(super) fn holds(relation: Relation, order: Ordering) -> bool {
     match relation {
         Relation::Equal => order.is_eq(),
         Relation::NotEqual => order.is_ne(),
@@ -113,8 +175,10 @@ fn numbers(operator: Operator, left: &Number, right: &Number) -> Result<Option<V
             calculate(left, right, (i64::checked_mul, |left, right| left * right))
         }
         Operator::Divide => calculate(left, right, (exact_division, |left, right| left / right)),
-        Operator::Remainder => {
-            calculate(left, right, (i64::checked_rem, |left, right| left % right))
-        }
+        // Of fractions, jq cuts them off and others do not.
+        Operator::Remainder => match (whole(left), whole(right)) {
+            (Some(left), Some(right)) => Some(Value::from(left.checked_rem(right).unwrap_or(0))),
+            _ => return error("a remainder is of whole numbers"),
+        },
     })
 }

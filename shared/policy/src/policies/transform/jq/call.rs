@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::json;
-use super::evaluate::{Made, Run, Stop, checked, error};
+use super::evaluate::{Made, Run, Stop, error};
 use super::filter::{Assignment, Filter, Notation, Operator, Part, Step};
 use super::function::Function;
 use super::path::at;
@@ -33,7 +33,7 @@ impl Run {
             Function::Not => Value::Bool(!is_true(input)),
             Function::Empty => return Ok(()),
             Function::Recurse => return self.run(&Filter::Everything, input, made),
-            Function::Error => return Err(Stop::Error(self.copy(input)?)),
+            Function::Error => return Err(Stop::Error(Box::new(self.copy(input)?))),
             Function::Type => Value::from(type_name(input)),
             Function::Length | Function::Utf8Length => self.length(function, input)?,
             Function::Keys | Function::KeysUnsorted => self.keys(function, input)?,
@@ -56,6 +56,7 @@ impl Run {
             Function::Flatten => self.flattened(input, i64::MAX)?,
             Function::Reverse => self.reversed(input)?,
             Function::Sort | Function::Unique | Function::Min | Function::Max => {
+                self.spend(weight(input))?;
                 let keys = self.list(input)?.into_iter().map(|item| (item.clone(), item)).collect();
                 self.ordered(function, keys)?
             }
@@ -109,20 +110,24 @@ impl Run {
                 Ok(())
             }
             Function::Range => {
-                for end in self.collect(argument, input)? {
+                let (ends, stop) = self.attempt(argument, input);
+                for end in ends {
                     self.range(&Value::from(0), &end, made)?;
                 }
-                Ok(())
+                stop
             }
             Function::MapValues => {
                 let step = Step { part: Part::All, is_optional: false };
                 let path = Filter::Path(Box::new(Filter::Identity), vec![step]);
                 self.assign(Assignment::Update, (&path, argument), input, made)
             }
-            Function::ErrorOf => match self.collect(argument, input)?.into_iter().next() {
-                Some(value) => Err(Stop::Error(value)),
-                None => Ok(()),
-            },
+            Function::ErrorOf => {
+                let (values, stop) = self.attempt(argument, input);
+                match values.into_iter().next() {
+                    Some(value) => Err(Stop::Error(Box::new(value))),
+                    None => stop,
+                }
+            }
             Function::Walk => self.walk(argument, input, made),
             Function::Map
             | Function::WithEntries
@@ -140,10 +145,11 @@ impl Run {
                 Ok(())
             }
             other => {
-                for argument in self.collect(argument, input)? {
+                let (arguments, stop) = self.attempt(argument, input);
+                for argument in arguments {
                     made.push(self.apply(other, &argument, input)?);
                 }
-                Ok(())
+                stop
             }
         }
     }
@@ -161,7 +167,7 @@ impl Run {
                 for item in self.items(input)? {
                     self.run(argument, &item, &mut list)?;
                 }
-                checked(Value::Array(list))
+                self.checked(Value::Array(list))
             }
             Function::WithEntries => {
                 let entries = self.to_entries(input)?;
@@ -176,13 +182,17 @@ impl Run {
                 self.sum(values)
             }
             Function::AnyOf | Function::AllOf => {
+                // The first that decides is the last that is looked at.
                 let wanted = function == Function::AnyOf;
-                let mut is_found = false;
                 for item in self.items(input)? {
-                    let truths = self.collect(argument, &item)?;
-                    is_found |= truths.iter().any(|truth| is_true(truth) == wanted);
+                    let (truths, stop) = self.attempt(argument, &item);
+                    let is_found = truths.iter().any(|truth| is_true(truth) == wanted);
+                    settled(stop, is_found)?;
+                    if is_found {
+                        return Ok(Value::Bool(wanted));
+                    }
                 }
-                Ok(Value::Bool(is_found == wanted))
+                Ok(Value::Bool(!wanted))
             }
             Function::IsEmpty => {
                 let (values, stop) = self.attempt(argument, input);
@@ -214,8 +224,11 @@ impl Run {
                     Value::Bool(fields.contains_key(name))
                 }
                 (Value::Array(items), Value::Number(index)) => {
-                    let index = whole(index).and_then(|index| usize::try_from(index).ok());
-                    Value::Bool(index.is_some_and(|index| index < items.len()))
+                    // Whether a list has what is counted from its end, versions do not agree on.
+                    match whole(index).map(usize::try_from) {
+                        Some(Ok(index)) => Value::Bool(index < items.len()),
+                        _ => return error("an index is a whole number from 0"),
+                    }
                 }
                 _ => return error("this cannot have that"),
             },
@@ -249,7 +262,8 @@ impl Run {
         input: &Value,
         made: &mut Vec<Value>,
     ) -> Made {
-        for one in self.collect(first, input)? {
+        let (ones, stop) = self.attempt(first, input);
+        for one in ones {
             if function == Function::Limit {
                 let most = one.as_i64().and_then(|most| usize::try_from(most).ok()).unwrap_or(0);
                 if most > 0 {
@@ -260,16 +274,19 @@ impl Run {
                     settled(stop, has_all)?;
                 }
             } else {
-                for other in self.collect(second, input)? {
+                let (others, stop) = self.attempt(second, input);
+                for other in others {
                     self.range(&one, &other, made)?;
                 }
+                stop?;
             }
         }
-        Ok(())
+        stop
     }
 
     fn range(&mut self, from: &Value, to: &Value, made: &mut Vec<Value>) -> Made {
-        let (Some(from), Some(to)) = (from.as_i64(), to.as_i64()) else {
+        let number = |value: &Value| value.as_number().and_then(whole);
+        let (Some(from), Some(to)) = (number(from), number(to)) else {
             return error("a range is from a whole number to another");
         };
         for number in from..to {
@@ -284,8 +301,7 @@ impl Run {
         self.enter()?;
         let inside = self.walked_inside(filter, input);
         self.leave();
-        let inside = checked(inside?)?;
-        self.spend(weight(&inside))?;
+        let inside = self.checked(inside?)?;
         self.run(filter, &inside, made)
     }
 
@@ -392,7 +408,7 @@ pub(super) fn is_of(function: Function, value: &Value) -> bool {
 fn to_number(input: &Value) -> Result<Value, Stop> {
     match input {
         Value::Number(_) => Ok(input.clone()),
-        Value::String(text) => match serde_json::from_str(text.trim()) {
+        Value::String(text) => match serde_json::from_str(text) {
             Ok(Value::Number(number)) => Ok(Value::Number(number)),
             _ => error("a text is no number"),
         },

@@ -1,14 +1,15 @@
 //! Filters with names over lists and objects.
 
-use std::cmp::Ordering;
-
 use serde_json::{Map, Value};
 
 use super::call::rounded;
-use super::evaluate::{Run, Stop, checked, error};
+use super::evaluate::{Run, Stop, error};
 use super::filter::Notation;
 use super::function::Function;
-use super::value::{compare, sorted_names, type_name, weight, weight_of_text};
+use super::value::{sorted_names, type_name, weight, weight_of_text};
+
+/// A value behind what it is ordered by.
+type Keyed = (Value, Value);
 
 impl Run {
     pub(super) fn length(&mut self, function: Function, input: &Value) -> Result<Value, Stop> {
@@ -57,7 +58,7 @@ impl Run {
             let entry = [("key", Value::from(name.as_str())), ("value", value.clone())];
             Value::Object(entry.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         };
-        checked(Value::Array(fields.iter().map(entry).collect()))
+        self.checked(Value::Array(fields.iter().map(entry).collect()))
     }
 
     pub(super) fn from_entries(&mut self, input: &Value) -> Result<Value, Stop> {
@@ -66,13 +67,15 @@ impl Run {
             let field = |names: [&str; 3]| names.iter().find_map(|name| entry.get(*name));
             let name = match field(["key", "k", "name"]) {
                 Some(Value::String(name)) => name.clone(),
-                Some(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => {
-                    value.to_string()
-                }
-                Some(_) | None => return error("an entry has no key"),
+                // What becomes of others, versions of jq do not agree on.
+                Some(_) | None => return error("the key of an entry is no string"),
             };
-            self.spend(3)?;
-            map.insert(name, field(["value", "v", "Value"]).cloned().unwrap_or_default());
+            self.spend(3 + weight_of_text(&name))?;
+            let value = match field(["value", "v", "Value"]) {
+                Some(value) => self.copy(value)?,
+                None => Value::Null,
+            };
+            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }
@@ -102,35 +105,54 @@ impl Run {
     }
 
     /// All that depends on an order of keys.
-    pub(super) fn ordered(
-        &mut self,
-        function: Function,
-        mut keyed: Vec<(Value, Value)>,
-    ) -> Result<Value, Stop> {
-        let keys: usize = keyed.iter().map(|(key, _)| weight(key)).sum();
-        self.spend(keys.saturating_mul(2 * logarithm(keyed.len())))?;
-        // Stable: what is equal stays in its order.
-        keyed.sort_by(|(left, _), (right, _)| compare(left, right));
-        let is_same = |left: &(Value, Value), right: &(Value, Value)| {
-            compare(&left.0, &right.0) == Ordering::Equal
-        };
-        let items = |keyed: Vec<(Value, Value)>| keyed.into_iter().map(|(_, item)| item);
+    pub(super) fn ordered(&mut self, function: Function, keyed: Vec<Keyed>) -> Result<Value, Stop> {
+        let sorted = self.sorted(keyed)?;
+        let items = |keyed: Vec<Keyed>| keyed.into_iter().map(|(_, item)| item);
         Ok(match function {
-            Function::Unique | Function::UniqueBy => {
-                keyed.dedup_by(|right, left| is_same(left, right));
-                items(keyed).collect()
-            }
-            Function::Min | Function::MinBy => items(keyed).next().unwrap_or_default(),
-            Function::Max | Function::MaxBy => items(keyed).next_back().unwrap_or_default(),
+            Function::Unique | Function::UniqueBy => self
+                .groups(sorted)?
+                .into_iter()
+                .filter_map(|group| group.into_iter().next())
+                .collect(),
             Function::GroupBy => {
-                let groups = keyed.chunk_by(is_same);
-                let group = |group: &[(Value, Value)]| {
-                    Value::Array(group.iter().map(|(_, item)| item.clone()).collect())
-                };
-                checked(groups.map(group).collect())?
+                let groups = self.groups(sorted)?.into_iter().map(Value::Array).collect();
+                self.checked(groups)?
             }
-            _ => items(keyed).collect(),
+            Function::Min | Function::MinBy => items(sorted).next().unwrap_or_default(),
+            Function::Max | Function::MaxBy => items(sorted).next_back().unwrap_or_default(),
+            _ => items(sorted).collect(),
         })
+    }
+
+    /// Sorted by their keys; what is equal stays in its order. Each comparison is counted, and may be the last:
+    /// the standard library's sorting cannot be ended.
+    fn sorted(&mut self, mut keyed: Vec<Keyed>) -> Result<Vec<Keyed>, Stop> {
+        if keyed.len() < 2 {
+            return Ok(keyed);
+        }
+        let mut sorted = Vec::with_capacity(keyed.len());
+        let right = keyed.split_off(keyed.len() / 2);
+        let mut left = self.sorted(keyed)?.into_iter().peekable();
+        let mut right = self.sorted(right)?.into_iter().peekable();
+        while let (Some((first, _)), Some((second, _))) = (left.peek(), right.peek()) {
+            let is_first = self.compare(first, second)?.is_le();
+            sorted.extend(if is_first { left.next() } else { right.next() });
+        }
+        sorted.extend(left);
+        sorted.extend(right);
+        Ok(sorted)
+    }
+
+    /// Those of one key together.
+    fn groups(&mut self, sorted: Vec<Keyed>) -> Result<Vec<Vec<Value>>, Stop> {
+        let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
+        for (key, item) in sorted {
+            match groups.last_mut() {
+                Some((last, group)) if self.compare(last, &key)?.is_eq() => group.push(item),
+                _ => groups.push((key, vec![item])),
+            }
+        }
+        Ok(groups.into_iter().map(|(_, group)| group).collect())
     }
 
     pub(super) fn joined(&mut self, input: &Value, separator: &str) -> Result<Value, Stop> {

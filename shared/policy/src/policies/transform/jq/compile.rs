@@ -2,7 +2,7 @@
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Parser, Pattern, Term};
-use jaq_core::load::{Lexer, lex, span};
+use jaq_core::load::{Lexer, lex};
 use jaq_core::ops::{Cmp, Math};
 use jaq_core::path;
 use serde_json::Value;
@@ -13,16 +13,13 @@ use super::filter::{
     Assignment, Filter, Logic, Notation, Operator, Part, Piece, Reduce, Relation, Step,
 };
 use super::function::Function;
-use super::update::is_path;
+use super::many::{makes_one, multiply, path_multiplies};
+use super::shape::{self, Flaw};
+use super::telling::{Place, anchor, invalid, told, unknown};
+use super::update::{is_path, reaches_within};
 
-/// How deep a program may be nested: the parser, and what runs it, go one step further in with each.
-const MAX_NESTING: usize = 32;
-
-/// How many words and signs may stand that go further in: each is a step of those that run a program.
-const MAX_OPERATORS: usize = 100;
-
-/// How many signs may stand between what is run in turn: each is a step of the parser alone.
-const MAX_SEPARATORS: usize = 400;
+/// The longest path, in steps.
+const MAX_STEPS: usize = 32;
 
 /// The variable that holds what is known of a request.
 const FACTS: &str = "$request";
@@ -40,11 +37,8 @@ pub(super) struct Compiled {
 ///
 /// All that cannot be parsed, or else all that is not run here.
 pub(super) fn compile(text: &str) -> Result<Compiled, Vec<Rejected>> {
-    if !is_shallow(text) {
-        let problem = "is nested more than 32 deep, or has more than 100 operators or 400 `|` and `,`; \
-                       take it apart";
-        return Err(vec![Rejected::new("too_deep", problem)]);
-    }
+    let flawed = |flaw: Flaw<'_>| vec![told(text, &flaw)];
+    shape::check_brackets(text).map_err(flawed)?;
     let place = |part: &str| Place::of(text, part);
     let tokens = Lexer::new(text).lex().map_err(|faults| {
         let problem = |(expected, found): &lex::Error<&str>| {
@@ -58,6 +52,7 @@ pub(super) fn compile(text: &str) -> Result<Compiled, Vec<Rejected>> {
         };
         faults.iter().map(problem).collect::<Vec<_>>()
     })?;
+    shape::check_words(&tokens).map_err(flawed)?;
     let term = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|faults| {
         let problem = |(expected, found): &(_, Option<&lex::Token<&str>>)| {
             let expected: &jaq_core::load::parse::Expect<&str> = expected;
@@ -75,53 +70,6 @@ pub(super) fn compile(text: &str) -> Result<Compiled, Vec<Rejected>> {
     }
 }
 
-fn invalid(problem: String) -> Rejected {
-    Rejected::new("invalid_program", problem)
-}
-
-/// Where a part of a text stands, counted from 1.
-struct Place {
-    line: usize,
-    column: usize,
-}
-
-impl Place {
-    fn of(text: &str, part: &str) -> Self {
-        let is_part = text.as_bytes().as_ptr_range().contains(&part.as_ptr());
-        let at = if is_part { span(text, part).start } else { text.len() };
-        let before = text.get(..at).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
-        Self { line, column }
-    }
-}
-
-/// Whether the parser, which calls itself for each step further in, gets along with a text. Texts and comments
-/// are counted with the rest: better too much than too little.
-fn is_shallow(text: &str) -> bool {
-    const WORDS: [&str; 11] =
-        ["def", "if", "elif", "try", "catch", "reduce", "foreach", "label", "as", "and", "or"];
-    let is_sign = |character: char| "|=!<>+-*/%".contains(character);
-    let mut nesting = 0_usize;
-    for character in text.chars() {
-        match character {
-            '(' | '[' | '{' => nesting += 1,
-            ')' | ']' | '}' => nesting = nesting.saturating_sub(1),
-            _ => {}
-        }
-        if nesting > MAX_NESTING {
-            return false;
-        }
-    }
-    // What stands together is one sign to the parser too.
-    let signs = text.split(|character| !is_sign(character)).filter(|sign| !sign.is_empty());
-    let (pipes, operators): (Vec<&str>, Vec<&str>) = signs.partition(|sign| *sign == "|");
-    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
-    let words = words.filter(|word| WORDS.contains(word)).count();
-    let separators = pipes.len() + text.matches(',').count();
-    operators.len() + words <= MAX_OPERATORS && separators <= MAX_SEPARATORS
-}
-
 #[derive(Default)]
 struct Compiling<'a> {
     text: &'a str,
@@ -137,9 +85,21 @@ impl<'a> Compiling<'a> {
             Term::Id => Filter::Identity,
             Term::Recurse => Filter::Everything,
             Term::Num(digits) => self.number(digits),
-            Term::Str(notation, parts) => self.text(*notation, parts),
+            Term::Str(notation, parts) => {
+                let filter = self.text(*notation, parts);
+                if let Filter::Text(_, pieces) = &filter {
+                    self.check_order(term, pieces.iter().filter_map(Piece::filter));
+                }
+                filter
+            }
             Term::Arr(items) => Filter::List(items.as_ref().map(|items| self.boxed(items))),
-            Term::Obj(fields) => self.object(fields),
+            Term::Obj(fields) => {
+                let filter = self.object(fields);
+                if let Filter::Object(fields) = &filter {
+                    self.check_order(term, fields.iter().flat_map(|(name, value)| [name, value]));
+                }
+                filter
+            }
             Term::Neg(of) => Filter::Negate(self.boxed(of)),
             Term::BinOp(_, BinaryOp::Pipe(None), _) => {
                 let is_pipe = |operator: &BinaryOp<_>| matches!(operator, BinaryOp::Pipe(None));
@@ -149,7 +109,15 @@ impl<'a> Compiling<'a> {
                 let is_comma = |operator: &BinaryOp<_>| matches!(operator, BinaryOp::Comma);
                 Filter::Comma(self.chained(term, is_comma))
             }
-            Term::BinOp(left, operator, right) => self.operation(left, operator, right),
+            Term::BinOp(left, operator, right) => {
+                let filter = self.operation(left, operator, right);
+                if let Filter::Calculation(_, left, right) | Filter::Comparison(_, left, right) =
+                    &filter
+                {
+                    self.check_order(term, [&**left, &**right]);
+                }
+                filter
+            }
             Term::Fold(word, source, pattern, arguments) => {
                 self.fold(word, source, pattern, arguments)
             }
@@ -177,13 +145,34 @@ impl<'a> Compiling<'a> {
         }
     }
 
+    /// Refuses filters of which several could make several values: which pair comes first is not agreed on.
+    fn check_order<'f>(
+        &mut self,
+        term: &Term<&'a str>,
+        filters: impl IntoIterator<Item = &'f Filter>,
+    ) {
+        if multiply(filters) {
+            self.refuse_order(term);
+        }
+    }
+
+    fn refuse_order(&mut self, term: &Term<&'a str>) {
+        let problem = "two parts could each make several values, and jq does not say in which order they meet; \
+                       bind one of them first, such as `.[] as $x | …`";
+        self.refuse(anchor(term), problem.into());
+    }
+
     fn boxed(&mut self, term: &Term<&'a str>) -> Box<Filter> {
         Box::new(self.filter(term))
     }
 
     fn refuse(&mut self, part: &str, problem: String) -> Filter {
-        let Place { line, column } = Place::of(self.text, part);
-        let problem = format!("line {line}, column {column}: {problem}");
+        let problem = if part.is_empty() {
+            problem
+        } else {
+            let Place { line, column } = Place::of(self.text, part);
+            format!("line {line}, column {column}: {problem}")
+        };
         self.faults.push(Rejected::new("unsupported_program", problem));
         Filter::Identity
     }
@@ -282,8 +271,9 @@ impl<'a> Compiling<'a> {
                 filter
             }
             Pattern::Arr(_) | Pattern::Obj(_) => {
-                let problem = "a pattern is not run here; bind one variable, such as `as $x`";
-                Box::new(self.refuse("", problem.into()))
+                let problem =
+                    "a pattern is not run here; bind one variable before this, such as `as $x`";
+                Box::new(self.refuse(anchor(term), problem.into()))
             }
         }
     }
@@ -343,16 +333,32 @@ impl<'a> Compiling<'a> {
         left: &Term<&'a str>,
         right: &Term<&'a str>,
     ) -> Filter {
-        let path = self.filter(left);
-        self.check_path(&path);
-        Filter::Assignment(assignment, Box::new(path), self.boxed(right))
+        let (path, value) = (self.filter(left), self.boxed(right));
+        self.check_path(&path, left);
+        if reaches_within(&path) {
+            let problem = "`..` changes a value and those within it at once, and jq and others begin at \
+                           different ends; use `walk`, or choose, such as `(.. | numbers)`";
+            self.refuse(anchor(left), problem.into());
+        }
+        if matches!(assignment, Assignment::Update) {
+            self.check_update(&value, right);
+        }
+        Filter::Assignment(assignment, Box::new(path), value)
     }
 
-    fn check_path(&mut self, path: &Filter) {
+    fn check_update(&mut self, value: &Filter, term: &Term<&'a str>) {
+        if !makes_one(value) {
+            let problem = "what a value becomes could be several, of which jq takes the first and others all; \
+                           make one, such as `first(…)`";
+            self.refuse(anchor(term), problem.into());
+        }
+    }
+
+    fn check_path(&mut self, path: &Filter, term: &Term<&'a str>) {
         if !is_path(path) {
             let problem = "what is assigned to or deleted must be paths such as `.a[].b`, also \
                            with `select`, `|` and `,`";
-            self.refuse("", problem.into());
+            self.refuse(anchor(term), problem.into());
         }
     }
 
@@ -368,7 +374,13 @@ impl<'a> Compiling<'a> {
             return self.refuse(word, problem);
         };
         let (source, start) = (self.filter(source), self.filter(start));
+        let begin = anchor(step);
         let step = *self.with_bound(pattern, step);
+        if !makes_one(&step) {
+            let problem = "the step of `reduce` could make several values, and jq keeps the last of them, others \
+                           all; make one, such as `[…]`";
+            self.refuse(begin, problem.into());
+        }
         Filter::Reduce(Box::new(Reduce { source, start, step }))
     }
 
@@ -381,13 +393,21 @@ impl<'a> Compiling<'a> {
         let Some(function) = Function::named(name, arguments.len()) else {
             return self.refuse(name, unknown(name, arguments.len()));
         };
-        if function == Function::Delete {
-            compiled.iter().for_each(|path| self.check_path(path));
+        for (filter, term) in compiled.iter().zip(arguments) {
+            match function {
+                Function::Delete => self.check_path(filter, term),
+                Function::MapValues => self.check_update(filter, term),
+                _ => {}
+            }
+        }
+        if matches!(function, Function::RangeFrom) && multiply(&compiled) {
+            self.refuse_order(arguments.first().unwrap_or(&Term::Id));
         }
         Filter::Call(function, compiled)
     }
 
     fn path(&mut self, of: &Term<&'a str>, path: &path::Path<Term<&'a str>>) -> Filter {
+        let begin = of;
         let of = self.boxed(of);
         let mut steps = Vec::new();
         for (part, optional) in &path.0 {
@@ -401,32 +421,15 @@ impl<'a> Compiling<'a> {
             };
             steps.push(Step { part, is_optional: matches!(optional, path::Opt::Optional) });
         }
+        if path_multiplies(&of, &steps) {
+            self.refuse_order(begin);
+        }
+        if steps.len() > MAX_STEPS {
+            let problem = "a path has more than 32 steps; put a `|` into it";
+            self.refuse(anchor(begin), problem.into());
+        }
         Filter::Path(of, steps)
     }
-}
-
-/// What to say of a name that is not run.
-fn unknown(name: &str, arguments: usize) -> String {
-    let known = Function::arguments_of(name);
-    if !known.is_empty() {
-        let known: Vec<String> = known.iter().map(usize::to_string).collect();
-        return format!("`{name}` takes {} arguments, not {arguments}", known.join(" or "));
-    }
-    let mend = match name {
-        "recurse" | "repeat" | "while" | "until" | "recurse_down" | "combinations" => {
-            "it has no end that is known before it is run; use `..`, `map` or `reduce`".to_owned()
-        }
-        "input" | "inputs" | "debug" | "stderr" | "input_filename" | "env" | "now" | "halt"
-        | "halt_error" | "getpath" | "paths" | "path" | "input_line_number" => {
-            "a body is all that there is; what is known of the request is in `$request`".to_owned()
-        }
-        "test" | "match" | "capture" | "scan" | "sub" | "gsub" | "splits" => {
-            "regular expressions are not run here; use `split`, `startswith` or `endswith`"
-                .to_owned()
-        }
-        _ => nearest(name, &Function::names()),
-    };
-    format!("`{name}` is not run here; {mend}")
 }
 
 fn operator_of(math: Math) -> Operator {

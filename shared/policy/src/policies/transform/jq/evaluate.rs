@@ -5,22 +5,21 @@ use serde_json::{Map, Value};
 
 use super::super::bounds::{MAX_DEPTH, depth};
 use super::arithmetic::holds;
-use super::filter::{Filter, Logic, Notation, Operator, Piece, Reduce};
+use super::filter::{Filter, Logic, Operator, Reduce};
 use super::value::{is_true, type_name, weight, weight_of_text};
-use crate::escape::{Escape, push_component};
 
 /// How much a run may do: about so many values looked at or made. It takes some 20 ms at the most.
 const MOST_STEPS: usize = 500_000;
 
 /// How often a filter may be run within a filter, and a value looked into within that: each takes some of the
 /// thread's stack. No program is nested as deep as that, but it can walk a value within a walk.
-const MOST_LEVELS: usize = 256;
+const MOST_LEVELS: usize = 80;
 
 /// Why a run has stopped.
 #[derive(Debug, PartialEq)]
 pub(super) enum Stop {
     /// The program or what it was run on is at fault; `try` catches it, with this value.
-    Error(Value),
+    Error(Box<Value>),
     /// It took too many steps.
     Spent,
     /// A value became nested too deeply, or was walked within too many others.
@@ -39,7 +38,7 @@ pub(super) struct Run {
 
 /// An error of a program.
 pub(super) fn error<T>(text: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::Error(Value::String(text.into())))
+    Err(Stop::Error(Box::new(Value::String(text.into()))))
 }
 
 impl Run {
@@ -66,6 +65,13 @@ impl Run {
     pub(super) fn copy(&mut self, value: &Value) -> Result<Value, Stop> {
         self.spend(weight(value))?;
         Ok(value.clone())
+    }
+
+    /// A value that is not nested too deeply.
+    pub(super) fn checked(&mut self, value: Value) -> Result<Value, Stop> {
+        // To look is little beside what it took to make.
+        self.spend(1 + weight(&value) / 8)?;
+        if depth(&value) > MAX_DEPTH { Err(Stop::Deep) } else { Ok(value) }
     }
 
     /// What a filter makes of a value, behind what is made already. Where it stops, what it made before stays.
@@ -134,8 +140,8 @@ impl Run {
             }
             Filter::Comparison(relation, left, right) => {
                 self.both((left, right), input, |run, left, right| {
-                    run.spend(weight(&left).min(weight(&right)))?;
-                    made.push(Value::Bool(holds(*relation, &left, &right)));
+                    let order = run.compare(&left, &right)?;
+                    made.push(Value::Bool(holds(*relation, order)));
                     Ok(())
                 })?;
             }
@@ -163,10 +169,11 @@ impl Run {
     }
 
     fn negate(&mut self, of: &Filter, input: &Value, made: &mut Vec<Value>) -> Made {
-        for value in self.collect(of, input)? {
+        let (values, stop) = self.attempt(of, input);
+        for value in values {
             made.push(self.calculate(Operator::Subtract, Value::from(0), value)?);
         }
-        Ok(())
+        stop
     }
 
     fn listed(&mut self, items: Option<&Filter>, input: &Value, made: &mut Vec<Value>) -> Made {
@@ -174,7 +181,7 @@ impl Run {
         if let Some(items) = items {
             self.run(items, input, &mut list)?;
         }
-        made.push(checked(Value::Array(list))?);
+        made.push(self.checked(Value::Array(list))?);
         Ok(())
     }
 
@@ -222,16 +229,19 @@ impl Run {
 
     fn reduce(&mut self, reduce: &Reduce, input: &Value, made: &mut Vec<Value>) -> Made {
         let sources = self.collect(&reduce.source, input)?;
-        for mut state in self.collect(&reduce.start, input)? {
+        let (starts, stop) = self.attempt(&reduce.start, input);
+        for mut state in starts {
             for source in &sources {
                 let source = self.copy(source)?;
                 let mut next = Vec::new();
                 self.with(source, |run| run.run(&reduce.step, &state, &mut next))?;
-                state = next.pop().unwrap_or_default();
+                // jq goes on with null then, others with nothing.
+                let Some(next) = next.pop() else { return error("a step of reduce made nothing") };
+                state = next;
             }
             made.push(state);
         }
-        Ok(())
+        stop
     }
 
     fn choose(
@@ -241,21 +251,29 @@ impl Run {
         input: &Value,
         made: &mut Vec<Value>,
     ) -> Made {
-        let Some(((condition, then), rest)) = choices.split_first() else {
-            return match otherwise {
-                Some(filter) => self.run(filter, input, made),
-                None => self.run(&Filter::Identity, input, made),
-            };
-        };
-        let (conditions, stop) = self.attempt(condition, input);
-        for condition in conditions {
-            if is_true(&condition) {
-                self.run(then, input, made)?;
-            } else {
-                self.choose(rest, otherwise, input, made)?;
+        let mut left_over = choices;
+        while let Some(((condition, then), rest)) = left_over.split_first() {
+            let (conditions, stop) = self.attempt(condition, input);
+            if let ([condition], Ok(())) = (&*conditions, &stop) {
+                if is_true(condition) {
+                    return self.run(then, input, made);
+                }
+                left_over = rest;
+                continue;
             }
+            for condition in conditions {
+                if is_true(&condition) {
+                    self.run(then, input, made)?;
+                } else {
+                    self.enter()?;
+                    let chosen = self.choose(rest, otherwise, input, made);
+                    self.leave();
+                    chosen?;
+                }
+            }
+            return stop;
         }
-        stop
+        self.run(otherwise.unwrap_or(&Filter::Identity), input, made)
     }
 
     fn alternative(
@@ -266,12 +284,9 @@ impl Run {
         made: &mut Vec<Value>,
     ) -> Made {
         let (values, stop) = self.attempt(left, input);
-        match stop {
-            Ok(()) | Err(Stop::Error(_)) => {}
-            Err(stop) => return Err(stop),
-        }
         let before = made.len();
         made.extend(values.into_iter().filter(is_true));
+        stop?;
         if made.len() == before { self.run(right, input, made) } else { Ok(()) }
     }
 
@@ -297,23 +312,31 @@ impl Run {
         stop
     }
 
-    /// Each value of the one with each of the other.
+    /// Each value of the one with each of the other. A fault of one side is none where the other makes nothing.
     fn both(
         &mut self,
         (left, right): (&Filter, &Filter),
         input: &Value,
         mut then: impl FnMut(&mut Self, Value, Value) -> Made,
     ) -> Made {
-        let (lefts, stop) = self.attempt(left, input);
-        for left in lefts {
-            let (rights, stop) = self.attempt(right, input);
-            for right in rights {
-                let left = self.copy(&left)?;
+        let (lefts, left_stop) = self.attempt(left, input);
+        if lefts.is_empty() && !matches!(left_stop, Err(Stop::Error(_))) {
+            return left_stop;
+        }
+        let (rights, right_stop) = self.attempt(right, input);
+        for left in &lefts {
+            for right in &rights {
+                let (left, right) = (self.copy(left)?, self.copy(right)?);
                 then(self, left, right)?;
             }
-            stop?;
+            if right_stop.is_err() {
+                return right_stop;
+            }
         }
-        stop
+        match (left_stop, right_stop) {
+            (Err(Stop::Error(_)), Ok(())) if rights.is_empty() => Ok(()),
+            (left_stop, right_stop) => left_stop.and(right_stop),
+        }
     }
 
     fn object(
@@ -322,34 +345,70 @@ impl Run {
         input: &Value,
         made: &mut Vec<Value>,
     ) -> Made {
-        let mut objects = vec![Map::new()];
+        let (mut objects, mut ended) = (vec![Map::new()], Ok(()));
         for (name, value) in fields {
-            let names = self.collect(name, input)?;
-            let values = self.collect(value, input)?;
+            let names = self.names(name, input, &mut ended)?;
+            let values =
+                if names.is_empty() { Vec::new() } else { self.some(value, input, &mut ended)? };
             let mut next = Vec::new();
-            for object in &objects {
+            for mut object in objects {
                 for name in &names {
-                    let Value::String(name) = name else {
-                        return error(format!("a {} cannot be a name", type_name(name)));
-                    };
                     for value in &values {
-                        // The copy of the object, and its growth.
-                        self.spend(4 + object.len() + weight_of_text(name))?;
-                        let mut object = object.clone();
-                        for value in object.values() {
-                            self.spend(weight(value))?;
-                        }
+                        // Its growth; and where there are several, a copy of what is there already.
+                        self.spend(4 + weight_of_text(name))?;
+                        let mut object = if names.len() * values.len() == 1 {
+                            std::mem::take(&mut object)
+                        } else {
+                            self.spend(object.values().map(|value| 4 + weight(value)).sum())?;
+                            object.clone()
+                        };
                         object.insert(name.clone(), self.copy(value)?);
                         next.push(object);
                     }
                 }
             }
             objects = next;
+            if objects.is_empty() {
+                break;
+            }
         }
         for object in objects {
-            made.push(checked(Value::Object(object))?);
+            made.push(self.checked(Value::Object(object))?);
         }
-        Ok(())
+        ended
+    }
+
+    /// What a filter makes. Where that ends with an error, what came before it counts, and the first such end is
+    /// kept in `ended`.
+    pub(super) fn some(
+        &mut self,
+        filter: &Filter,
+        input: &Value,
+        ended: &mut Made,
+    ) -> Result<Vec<Value>, Stop> {
+        let (values, stop) = self.attempt(filter, input);
+        match stop {
+            Err(Stop::Error(error)) if ended.is_ok() => *ended = Err(Stop::Error(error)),
+            Err(Stop::Error(_)) | Ok(()) => {}
+            Err(stop) => return Err(stop),
+        }
+        Ok(values)
+    }
+
+    fn names(
+        &mut self,
+        filter: &Filter,
+        input: &Value,
+        ended: &mut Made,
+    ) -> Result<Vec<String>, Stop> {
+        let mut names = Vec::new();
+        for name in self.some(filter, input, ended)? {
+            match name {
+                Value::String(name) => names.push(name),
+                other => return error(format!("a {} cannot be a name", type_name(&other))),
+            }
+        }
+        Ok(names)
     }
 
     fn everything(&mut self, input: &Value, made: &mut Vec<Value>) -> Made {
@@ -362,77 +421,4 @@ impl Run {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
         }
     }
-
-    fn text(
-        &mut self,
-        notation: Notation,
-        pieces: &[Piece],
-        input: &Value,
-        made: &mut Vec<Value>,
-    ) -> Made {
-        let mut texts = vec![String::new()];
-        for piece in pieces {
-            match piece {
-                Piece::Text(text) => {
-                    for before in &mut texts {
-                        self.spend(weight_of_text(text))?;
-                        before.push_str(text);
-                    }
-                }
-                Piece::Value(filter) => {
-                    let mut values = Vec::new();
-                    for value in self.collect(filter, input)? {
-                        values.push(self.written(notation, &value)?);
-                    }
-                    let mut next = Vec::new();
-                    for before in &texts {
-                        for value in &values {
-                            self.spend(weight_of_text(before) + weight_of_text(value))?;
-                            next.push(format!("{before}{value}"));
-                        }
-                    }
-                    texts = next;
-                }
-            }
-        }
-        made.extend(texts.into_iter().map(Value::String));
-        Ok(())
-    }
-
-    /// A value as a text.
-    pub(super) fn written(&mut self, notation: Notation, value: &Value) -> Result<String, Stop> {
-        // What is escaped becomes up to six times as long.
-        self.spend(weight(value).saturating_mul(6))?;
-        let plain = match (notation, value) {
-            (Notation::Json, value) => return Ok(value.to_string()),
-            (_, Value::String(text)) => text.clone(),
-            (_, value) => value.to_string(),
-        };
-        let mut text = String::new();
-        match notation {
-            Notation::Text | Notation::Json => return Ok(plain),
-            Notation::Uri => push_component(&mut text, plain.as_bytes()),
-            Notation::Html => Escape::Markup.push(&mut text, &plain),
-            Notation::Base64 => {
-                use base64::Engine as _;
-                base64::engine::general_purpose::STANDARD.encode_string(plain, &mut text);
-            }
-            Notation::Base64Decoded => return decoded(&plain),
-        }
-        Ok(text)
-    }
-}
-
-fn decoded(text: &str) -> Result<String, Stop> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-    match bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(text) => Ok(text),
-        None => error("a text is not base64 of a text"),
-    }
-}
-
-/// A value that is not nested too deeply.
-pub(super) fn checked(value: Value) -> Result<Value, Stop> {
-    if depth(&value) > MAX_DEPTH { Err(Stop::Deep) } else { Ok(value) }
 }

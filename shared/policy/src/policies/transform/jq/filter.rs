@@ -85,6 +85,16 @@ pub(super) enum Piece {
     Value(Filter),
 }
 
+impl Piece {
+    /// What makes the value.
+    pub(super) fn filter(&self) -> Option<&Filter> {
+        match self {
+            Self::Text(_) => None,
+            Self::Value(filter) => Some(filter),
+        }
+    }
+}
+
 /// How values are written into a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notation {

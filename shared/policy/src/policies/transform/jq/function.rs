@@ -63,6 +63,29 @@ impl Function {
         )
     }
 
+    /// Whether it runs its argument itself, and makes one value however many that makes.
+    pub(super) fn takes_filter(self) -> bool {
+        matches!(
+            self,
+            Self::Map
+                | Self::MapValues
+                | Self::WithEntries
+                | Self::AddOf
+                | Self::AnyOf
+                | Self::AllOf
+                | Self::FirstOf
+                | Self::LastOf
+                | Self::IsEmpty
+                | Self::SortBy
+                | Self::GroupBy
+                | Self::UniqueBy
+                | Self::MinBy
+                | Self::MaxBy
+                | Self::Delete
+                | Self::ErrorOf
+        )
+    }
+
     /// With how many arguments a name is known.
     pub(super) fn arguments_of(name: &str) -> Vec<usize> {
         FUNCTIONS

@@ -6,14 +6,22 @@ use tollgate_model::Issues;
 
 use super::fault::{Fault, Kind};
 
+// What is seen of a program before it is parsed.
+mod shape;
 // What the parser has found, as it is run.
 mod compile;
+// What is said of a program that is not run.
+mod telling;
+// How many values a filter may make.
+mod many;
 // A program as it is run.
 mod filter;
 // Filters with names.
 mod function;
 // Running it.
 mod evaluate;
+// Texts with values in them.
+mod text;
 // What stands at paths.
 mod path;
 // Calculating with values, and comparing them.
@@ -33,6 +41,10 @@ use filter::Filter;
 
 /// The longest program, in bytes.
 const MAX_PROGRAM: usize = 4 << 10;
+
+/// How far in a program may go: its brackets, `if`s, operators and `|`, each within those before it. The parser
+/// goes one step further in with each, and what runs the program too.
+const MAX_LEVELS: usize = 40;
 
 /// A program, ready to run.
 pub(super) struct Program {

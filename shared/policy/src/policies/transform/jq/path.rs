@@ -53,7 +53,8 @@ impl Run {
                 other => error(format!("a {} has nothing in it", type_name(other))),
             },
             Part::At(index) => {
-                for index in self.collect(index, input)? {
+                let (indices, stop) = self.attempt(index, input);
+                for index in indices {
                     match at(value, &index) {
                         Ok(found) => {
                             let found = found.unwrap_or(&Value::Null);
@@ -63,7 +64,7 @@ impl Run {
                         Err(stop) => return Err(stop),
                     }
                 }
-                return Ok(());
+                return stop;
             }
             Part::Slice(from, to) => {
                 for (from, to) in self.ends(from.as_ref(), to.as_ref(), input)? {
@@ -101,10 +102,11 @@ impl Run {
                 Value::Null => Ok(default),
                 // Further back than the beginning is the beginning.
                 Value::Number(number) => match whole(number) {
+                    None => error("an end of a part is a whole number"),
                     Some(index) if index < 0 => {
-                        Ok(Some(place(number, length)).filter(|at| *at <= length).unwrap_or(0))
+                        Ok(Some(place(number, length)?).filter(|at| *at <= length).unwrap_or(0))
                     }
-                    _ => Ok(place(number, length).min(length)),
+                    Some(_) => Ok(place(number, length)?.min(length)),
                 },
                 other => error(format!("a {} cannot be an index", type_name(other))),
             };
@@ -135,7 +137,7 @@ pub(super) fn at<'v>(value: &'v Value, index: &Value) -> Result<Option<&'v Value
     match (value, index) {
         (Value::Null, Value::String(_) | Value::Number(_) | Value::Null) => Ok(None),
         (Value::Object(fields), Value::String(name)) => Ok(fields.get(name)),
-        (Value::Array(items), Value::Number(number)) => Ok(items.get(place(number, items.len()))),
+        (Value::Array(items), Value::Number(number)) => Ok(items.get(place(number, items.len())?)),
         (value, index) => error(format!(
             "a {} cannot be looked into with a {}",
             type_name(value),
@@ -146,13 +148,13 @@ pub(super) fn at<'v>(value: &'v Value, index: &Value) -> Result<Option<&'v Value
 
 /// Where an index points in a list of this length; beyond it where it points nowhere. Below zero it counts
 /// from the end.
-pub(super) fn place(number: &Number, length: usize) -> usize {
-    let Some(index) = whole(number) else { return usize::MAX };
-    match usize::try_from(index) {
+pub(super) fn place(number: &Number, length: usize) -> Result<usize, Stop> {
+    let Some(index) = whole(number) else { return error("an index is a whole number") };
+    Ok(match usize::try_from(index) {
         Ok(index) => index,
         Err(_) => {
             let back = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
             length.checked_sub(back).unwrap_or(usize::MAX)
         }
-    }
+    })
 }

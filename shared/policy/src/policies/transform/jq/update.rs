@@ -1,19 +1,31 @@
 //! Changes at paths. The paths are found first, in the value as it was; then each is changed in turn.
 
+use std::rc::Rc;
+
 use serde_json::{Map, Value};
 
 use super::call::is_of;
-use super::evaluate::{Made, Run, Stop, checked, error};
+use super::evaluate::{Made, Run, Stop, error};
 use super::filter::{Assignment, Filter, Part, Step};
 use super::function::Function;
 use super::path::{at, place};
-use super::value::{is_true, type_name, weight};
+use super::value::{is_true, type_name, weight, weight_of_text};
 
-/// A step to a value within another.
+/// A step to a value within another. A name is as long as its caller likes, and is in many paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Name(String),
+    Name(Rc<str>),
     Index(usize),
+}
+
+impl Key {
+    /// What it takes to find it, or to go with it.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Name(name) => weight_of_text(name),
+            Self::Index(_) => 1,
+        }
+    }
 }
 
 type Path = Vec<Key>;
@@ -47,6 +59,17 @@ pub(super) fn is_path(filter: &Filter) -> bool {
     }
 }
 
+/// Whether a path leads to a value and to all those within it.
+pub(super) fn reaches_within(filter: &Filter) -> bool {
+    match filter {
+        Filter::Everything | Filter::Call(Function::Recurse, _) => true,
+        Filter::Pipe(filters) => filters.last().is_some_and(reaches_within),
+        Filter::Comma(filters) => filters.iter().any(reaches_within),
+        Filter::Try(tried, None) => reaches_within(tried),
+        _ => false,
+    }
+}
+
 impl Run {
     /// A value with other values at some paths.
     pub(super) fn assign(
@@ -58,15 +81,18 @@ impl Run {
     ) -> Made {
         let mut paths = Vec::new();
         self.paths(path, (input, Vec::new()), &mut paths)?;
+        self.check_apart(&paths)?;
         if let Assignment::Update = assignment {
             let mut root = self.copy(input)?;
             self.update(&mut root, &paths, value)?;
             made.push(self.finished(root)?);
             return Ok(());
         }
-        for value in self.collect(value, input)? {
+        let (values, stop) = self.attempt(value, input);
+        for value in values {
             let mut root = self.copy(input)?;
             for path in &paths {
+                self.go(path)?;
                 let old = self.copy(find(&root, path).unwrap_or(&Value::Null))?;
                 let value = self.copy(&value)?;
                 let new = match assignment {
@@ -79,6 +105,26 @@ impl Run {
             }
             made.push(self.finished(root)?);
         }
+        stop
+    }
+
+    /// Counts what it takes to find a place, or to make its path once more.
+    fn go(&mut self, path: &[Key]) -> Made {
+        self.spend(1 + path.iter().map(Key::weight).sum::<usize>())
+    }
+
+    /// Whether no path leads into what is at the end of another: jq would change the outer value first, others the
+    /// inner one.
+    fn check_apart(&mut self, paths: &[Path]) -> Made {
+        for path in paths {
+            self.go(path)?;
+        }
+        let mut sorted: Vec<&Path> = paths.iter().collect();
+        sorted.sort_unstable();
+        let is_within = |pair: &[&Path]| matches!(pair, [outer, inner] if inner.len() > outer.len() && inner.starts_with(outer));
+        if sorted.windows(2).any(is_within) {
+            return error("a value and another within it cannot be changed at once");
+        }
         Ok(())
     }
 
@@ -86,8 +132,8 @@ impl Run {
     fn update(&mut self, root: &mut Value, paths: &[Path], filter: &Filter) -> Made {
         let mut gone = Vec::new();
         for path in paths {
-            let old = find(root, path).cloned().unwrap_or_default();
-            self.spend(weight(&old))?;
+            self.go(path)?;
+            let old = self.copy(find(root, path).unwrap_or(&Value::Null))?;
             match self.collect(filter, &old)?.into_iter().next() {
                 Some(new) => *self.place_mut(root, path)? = new,
                 None => gone.push(path.clone()),
@@ -107,7 +153,7 @@ impl Run {
 
     fn finished(&mut self, value: Value) -> Result<Value, Stop> {
         self.spend(weight(&value))?;
-        checked(value)
+        self.checked(value)
     }
 
     /// Adds the paths that a filter says, behind the one that its input stands at.
@@ -117,7 +163,7 @@ impl Run {
         (input, before): (&Value, Path),
         found: &mut Vec<Path>,
     ) -> Made {
-        self.spend(1 + before.len())?;
+        self.go(&before)?;
         match filter {
             Filter::Identity => found.push(before),
             Filter::Everything | Filter::Call(Function::Recurse, _) => {
@@ -137,6 +183,7 @@ impl Run {
                 let mut starts = Vec::new();
                 self.paths(of, (input, Vec::new()), &mut starts)?;
                 for start in starts {
+                    self.go(&start)?;
                     let value = find(input, &start).unwrap_or(&Value::Null);
                     let path = before.iter().chain(&start).cloned().collect();
                     self.stepped(steps, (value, input), path, found)?;
@@ -173,6 +220,7 @@ impl Run {
         let mut starts = Vec::new();
         self.paths(first, (input, Vec::new()), &mut starts)?;
         for start in starts {
+            self.go(&start)?;
             let value = find(input, &start).unwrap_or(&Value::Null);
             let path = before.iter().chain(&start).cloned().collect();
             self.piped(rest, (value, path), found)?;
@@ -181,7 +229,7 @@ impl Run {
     }
 
     fn all_paths(&mut self, value: &Value, before: Path, found: &mut Vec<Path>) -> Made {
-        self.spend(1 + before.len())?;
+        self.go(&before)?;
         found.push(before.clone());
         self.children(value, &before, |run, child, path| run.all_paths(child, path, found))
     }
@@ -201,7 +249,8 @@ impl Run {
             }
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    then(self, field, path(Key::Name(name.clone())))?;
+                    self.spend(weight_of_text(name))?;
+                    then(self, field, path(Key::Name(name.as_str().into())))?;
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -216,7 +265,7 @@ impl Run {
         mut before: Path,
         found: &mut Vec<Path>,
     ) -> Made {
-        self.spend(1 + before.len())?;
+        self.go(&before)?;
         let Some((step, rest)) = steps.split_first() else {
             found.push(before);
             return Ok(());
@@ -261,8 +310,8 @@ impl Run {
             }
             value = match (value, key) {
                 (Value::Object(fields), Key::Name(name)) => {
-                    self.spend(4)?;
-                    fields.entry(name.as_str()).or_insert(Value::Null)
+                    self.spend(4 + weight_of_text(name))?;
+                    fields.entry(&**name).or_insert(Value::Null)
                 }
                 (Value::Array(items), Key::Index(index)) => {
                     let missing = index.saturating_add(1).saturating_sub(items.len());
@@ -288,6 +337,7 @@ impl Run {
         paths.sort_unstable();
         paths.dedup();
         for path in paths.iter().rev() {
+            self.go(path)?;
             let Some((last, parents)) = path.split_last() else {
                 *root = Value::Null;
                 continue;
@@ -295,7 +345,7 @@ impl Run {
             match (find_mut(root, parents), last) {
                 (Some(Value::Object(fields)), Key::Name(name)) => {
                     self.spend(1 + fields.len() / 16)?;
-                    fields.shift_remove(name);
+                    fields.shift_remove(&**name);
                 }
                 (Some(Value::Array(items)), Key::Index(index)) if *index < items.len() => {
                     self.spend(1 + items.len() / 16)?;
@@ -311,10 +361,12 @@ impl Run {
 /// What an index or a name means in a value.
 fn key(value: &Value, index: &Value) -> Result<Key, Stop> {
     match (value, index) {
-        (Value::Object(_) | Value::Null, Value::String(name)) => Ok(Key::Name(name.clone())),
+        (Value::Object(_) | Value::Null, Value::String(name)) => {
+            Ok(Key::Name(name.as_str().into()))
+        }
         (Value::Array(_) | Value::Null, Value::Number(number)) => {
             let length = value.as_array().map_or(0, Vec::len);
-            match place(number, length) {
+            match place(number, length)? {
                 usize::MAX => error("an index is out of range"),
                 index => Ok(Key::Index(index)),
             }
@@ -329,14 +381,14 @@ fn key(value: &Value, index: &Value) -> Result<Key, Stop> {
 
 fn find<'v>(root: &'v Value, path: &[Key]) -> Option<&'v Value> {
     path.iter().try_fold(root, |value, key| match key {
-        Key::Name(name) => value.get(name),
+        Key::Name(name) => value.get(&**name),
         Key::Index(index) => value.get(index),
     })
 }
 
 fn find_mut<'v>(root: &'v mut Value, path: &[Key]) -> Option<&'v mut Value> {
     path.iter().try_fold(root, |value, key| match key {
-        Key::Name(name) => value.get_mut(name),
+        Key::Name(name) => value.get_mut(&**name),
         Key::Index(index) => value.get_mut(index),
     })
 }

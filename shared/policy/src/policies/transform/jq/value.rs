@@ -41,34 +41,8 @@ pub(super) fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// The order of jq: null, false, true, numbers, texts, lists, objects. Objects first by their names.
-pub(super) fn compare(left: &Value, right: &Value) -> Ordering {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => compare_numbers(left, right),
-        (Value::String(left), Value::String(right)) => left.cmp(right),
-        (Value::Array(left), Value::Array(right)) => {
-            let unequal = left
-                .iter()
-                .zip(right)
-                .map(|(left, right)| compare(left, right))
-                .find(|order| order.is_ne());
-            unequal.unwrap_or_else(|| left.len().cmp(&right.len()))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            let (names, others) = (sorted_names(left), sorted_names(right));
-            names.cmp(&others).then_with(|| {
-                let values = names.iter().map(|name| (left.get(*name), right.get(*name)));
-                values
-                    .filter_map(|(left, right)| Some(compare(left?, right?)))
-                    .find(|order| order.is_ne())
-                    .unwrap_or(Ordering::Equal)
-            })
-        }
-        (left, right) => rank(left).cmp(&rank(right)),
-    }
-}
-
-fn rank(value: &Value) -> u8 {
+/// Where a type stands in the order of jq.
+pub(super) fn rank(value: &Value) -> u8 {
     match value {
         Value::Null => 0,
         Value::Bool(false) => 1,
@@ -80,11 +54,12 @@ fn rank(value: &Value) -> u8 {
     }
 }
 
-fn compare_numbers(left: &Number, right: &Number) -> Ordering {
-    if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
-        return left.cmp(&right);
-    }
-    if let (Some(left), Some(right)) = (left.as_u64(), right.as_u64()) {
+/// Whole numbers exactly, others as what is nearest to them.
+pub(super) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
+    let whole = |number: &Number| {
+        number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+    };
+    if let (Some(left), Some(right)) = (whole(left), whole(right)) {
         return left.cmp(&right);
     }
     let float = |number: &Number| number.as_f64().unwrap_or_default();
@@ -98,9 +73,18 @@ pub(super) fn sorted_names(fields: &Map<String, Value>) -> Vec<&String> {
     names
 }
 
-/// A number that is not whole, or is as large as only those can be; none for what is no number.
+/// A number, whole where it is and no digit is lost; none for what is no number.
 pub(super) fn number(float: f64) -> Option<Value> {
-    Number::from_f64(float).map(Value::Number)
+    let is_whole = float.fract() == 0.0 && float.abs() < EXACT && !is_negative_zero(float);
+    let whole = is_whole.then(|| format!("{float}").parse::<i64>().ok()).flatten();
+    whole.map(Value::from).or_else(|| Number::from_f64(float).map(Value::Number))
+}
+
+/// Up to here each whole number is a double of its own: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+fn is_negative_zero(float: f64) -> bool {
+    float == 0.0 && float.is_sign_negative()
 }
 
 /// Calculates with whole numbers where both are and the result is one, else with floating-point numbers.
@@ -128,10 +112,11 @@ pub(super) fn merge(left: &mut Map<String, Value>, right: Map<String, Value>) {
     }
 }
 
-/// A whole number for an index: fractions go down.
+/// A whole number, also where it is written as another such as 1.0; none where it has a fraction or is beyond
+/// 64 bits.
 pub(super) fn whole(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| {
-        let float = number.as_f64()?.floor();
+        let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
         format!("{float}").parse().ok()
     })
 }

@@ -12,8 +12,12 @@ use tollgate_model::parse::Rejected;
 
 /// How many words and signs a tag may have, and how many tags a template: with each, parser and engine may go
 /// a step further in.
-const MAX_WORDS: usize = 200;
+const MAX_WORDS: usize = 100;
 const MAX_TAGS: usize = 256;
+
+/// How many brackets and how many tags may stand within each other: with each it goes many steps further in.
+const MAX_BRACKETS: usize = 16;
+const MAX_OPEN: usize = 24;
 
 pub(super) const FILTERS: [&str; 19] = [
     "abs",
@@ -86,21 +90,15 @@ pub(super) fn told(error: &Error) -> String {
 }
 
 fn check_size(text: &str) -> Result<(), Rejected> {
-    let (mut words, mut tags) = (0, 0);
+    let mut size = Size::default();
     for token in tokenize(text, false, SyntaxConfig::default()) {
         let (token, span) =
             token.map_err(|error| Rejected::new("invalid_template", told(&error)))?;
-        match token {
-            Token::VariableStart | Token::TemplateData(_) => words = 0,
-            Token::BlockStart => {
-                words = 0;
-                tags += 1;
-            }
-            _ => words += 1,
-        }
-        if words > MAX_WORDS || tags > MAX_TAGS {
+        size.count(&token);
+        if size.is_too_much() {
             let problem = format!(
-                "line {}: has more than 200 words and signs in a tag, or more than 256 tags; take it apart",
+                "line {}: has more than 100 words and signs in a tag, more than 16 brackets within each other, \
+                 more than 256 tags, or more than 24 within each other, with each `elif`; take it apart",
                 span.start_line
             );
             return Err(Rejected::new("too_deep", problem));
@@ -108,6 +106,67 @@ fn check_size(text: &str) -> Result<(), Rejected> {
     }
     Ok(())
 }
+
+/// How far in a template goes.
+#[derive(Default)]
+struct Size {
+    words: usize,
+    brackets: usize,
+    tags: usize,
+    /// The tags that are open, each with its own `elif`s.
+    open: Vec<usize>,
+    /// Whether the next word is the name of a tag.
+    is_tag: bool,
+}
+
+impl Size {
+    fn count(&mut self, token: &Token<'_>) {
+        self.words += 1;
+        let is_name = std::mem::take(&mut self.is_tag);
+        match token {
+            Token::VariableStart | Token::TemplateData(_) => (self.words, self.brackets) = (0, 0),
+            Token::BlockStart => {
+                (self.words, self.brackets) = (0, 0);
+                self.tags += 1;
+                self.is_tag = true;
+            }
+            Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => self.brackets += 1,
+            Token::ParenClose | Token::BracketClose | Token::BraceClose => {
+                self.brackets = self.brackets.saturating_sub(1);
+            }
+            Token::Ident(name) if is_name => self.tag(name),
+            // This one is not open: it gives a value to a name.
+            Token::Assign if self.words > 1 && self.is_set() => drop(self.open.pop()),
+            _ => {}
+        }
+    }
+
+    fn tag(&mut self, name: &str) {
+        match name {
+            "else" => {}
+            "elif" => self.open.extend(self.open.pop().map(|elifs| elifs + 1)),
+            name if name.starts_with("end") => drop(self.open.pop()),
+            "set" => self.open.push(SET),
+            _ => self.open.push(1),
+        }
+    }
+
+    /// Whether the tag is `set`, and had no `=` yet.
+    fn is_set(&self) -> bool {
+        self.open.last() == Some(&SET)
+    }
+
+    fn is_too_much(&self) -> bool {
+        let open: usize = self.open.iter().map(|elifs| *elifs % SET + *elifs / SET).sum();
+        self.words > MAX_WORDS
+            || self.brackets > MAX_BRACKETS
+            || self.tags > MAX_TAGS
+            || open > MAX_OPEN
+    }
+}
+
+/// More than there are `elif`s.
+const SET: usize = 1_000_000;
 
 #[derive(Default)]
 struct Checking {

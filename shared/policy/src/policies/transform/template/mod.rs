@@ -167,7 +167,9 @@ fn write(
     let text = match value.kind() {
         ValueKind::None => return Ok(()),
         ValueKind::String => value.as_str().unwrap_or_default().to_owned(),
-        ValueKind::Number | ValueKind::Bool => value.to_string(),
+        // Jinja's own is Python's `True`; beside JSON it is JSON's.
+        ValueKind::Bool => value.is_true().to_string(),
+        ValueKind::Number => value.to_string(),
         _ => {
             let mut text = String::new();
             json(&mut text, value)?;

@@ -61,7 +61,7 @@ fn loops_choices_and_filters_are_there() {
         ),
         (
             "{{ ['a', 'b']|join('-') }}{{ body.items|last|tojson }}{{ 'a' ~ body.m.a }}",
-            "a-b{\"n\":2}a1",
+            "a-b{\"n\": 2}a1",
         ),
     ] {
         assert_eq!(rendered(text, "text/plain", &body).unwrap(), expected, "{text}");
@@ -145,9 +145,67 @@ fn a_long_chain_is_refused_before_it_is_parsed() {
         format!("{{{{ {}a }}}}", "not ".repeat(15_000)),
         format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(5_000)),
         "{% if a %}".repeat(6_000),
+        "{% set x %}".repeat(5_000),
+        "{% for a in b %}".repeat(25),
+        format!("{{{{ {} }}}}", "[".repeat(17)),
     ] {
         let mut issues = Issues::default();
         assert!(Template::compile(&text, None, "", &mut issues).is_none());
         assert_eq!(issues.0[0].code, "too_deep");
     }
+}
+
+/// The deepest that is taken of all that grows, on an eighth of the stack that threads have.
+#[test]
+fn the_deepest_templates_need_little_stack() {
+    let work = || {
+        let deep = (0..64).fold(json!(1), |inner, _| json!({"a": inner}));
+        for (open, inner, close) in [
+            ("(", "body.a", ")"),
+            ("[", "1", "]"),
+            ("{'a':", "1", "}"),
+            ("1+", "1", ""),
+            ("1 if body else ", "1", ""),
+            ("not ", "body", ""),
+            ("-", "1", ""),
+            ("", "body", ".a"),
+            ("", "body", "['a']"),
+            ("", "'a'", "|upper"),
+            ("body[", "'a'", "]"),
+            ("1~(", "1", ")"),
+            ("1 and ", "1", ""),
+            ("1==1 or ", "1", ""),
+            ("body.a|default(", "1", ")"),
+        ] {
+            let grown =
+                |times| format!("{{{{ {}{inner}{} }}}}", open.repeat(times), close.repeat(times));
+            deepest(grown, &deep);
+        }
+        for (open, close) in [
+            ("{% if body %}", "{% endif %}"),
+            ("{% for x in body %}", "{% endfor %}"),
+            ("{% with x = 1 %}", "{% endwith %}"),
+            ("{% if not body %}a{% elif body %}", "{% endif %}"),
+        ] {
+            deepest(
+                |times| format!("{}{{{{ body }}}}{}", open.repeat(times), close.repeat(times)),
+                &deep,
+            );
+        }
+        let choices = format!("{{% if not body %}}{}{{% endif %}}", "{% elif body %}".repeat(23));
+        rendered(&choices, "text/plain", &deep).unwrap();
+    };
+    let stack = std::env::var("STACK").map_or(256, |size| size.parse().unwrap());
+    std::thread::Builder::new().stack_size(stack << 10).spawn(work).unwrap().join().unwrap();
+}
+
+fn deepest(grown: impl Fn(usize) -> String, body: &Value) {
+    let is_taken = |times: &usize| super::check::check(&grown(*times)).is_ok();
+    let most = (1..200).take_while(is_taken).last().unwrap_or_else(|| panic!("{}", grown(1)));
+    assert!(most > 7, "{}", grown(most));
+    if std::env::var("SHOW").is_ok() {
+        eprintln!("{}", grown(most));
+    }
+    let _ = rendered(&grown(most), "text/plain", body);
+    let _refused = super::check::check(&grown(4_000));
 }

@@ -54,12 +54,9 @@ fn each_format_becomes_each_other() {
     }
     let side = "{from: xml, lists: [b], to: json}";
     let body = b"<a><b>1</b><c><b/></c></a>";
-    assert_eq!(changed(side, Format::Xml, body).unwrap(), r#"{"a":{"b":["1"],"c":{"b":[""]}}}"#);
+    assert_eq!(changed(side, Xml, body).unwrap(), r#"{"a":{"b":["1"],"c":{"b":[""]}}}"#);
     let side = "{to: xml, root: r}";
-    assert_eq!(
-        changed(side, Format::Json, b"{\"a\":1,\"b\":2}").unwrap(),
-        xml("<r><a>1</a><b>2</b></r>")
-    );
+    assert_eq!(changed(side, Json, b"{\"a\":1,\"b\":2}").unwrap(), xml("<r><a>1</a><b>2</b></r>"));
 }
 
 #[test]

@@ -42,6 +42,37 @@ fn json_that_is_none_or_beyond_its_bounds_is_told_with_line_and_column() {
     assert_eq!(malformed(Format::Json, b"\"\xff\"").0, "is not JSON");
 }
 
+/// The deepest bodies, and such as go on far beyond that, on an eighth of the stack that threads have.
+#[test]
+fn the_deepest_bodies_need_little_stack() {
+    let work = || {
+        let program = "'walk(.) | [..] | (.. | scalars) |= . | .[0]'";
+        for (open, inner, close) in [("[", "1", "]"), ("{\"a\":", "1", "}")] {
+            for (times, is_taken) in [(62, true), (64, true), (65, false), (100_000, false)] {
+                let body = format!("{}{inner}{}", open.repeat(times), close.repeat(times));
+                for side in [
+                    "{to: json, content_type: a/b}",
+                    &format!("{{jq: {program}}}"),
+                    "{to: xml, root: r}",
+                ] {
+                    let made = changed(side, Format::Json, body.as_bytes());
+                    assert!(is_taken || made.is_err());
+                    assert!(times > 63 || made.is_ok() || side.contains("xml"), "{side} {made:?}");
+                }
+            }
+        }
+        for (times, is_taken) in [(64, true), (65, false), (100_000, false)] {
+            let body = format!("{}1{}", "<a>".repeat(times), "</a>".repeat(times));
+            assert_eq!(changed("{to: json}", Format::Xml, body.as_bytes()).is_ok(), is_taken);
+        }
+        // Each element is in a list, so there are twice as many levels.
+        let body = format!("{}1{}", "<a>".repeat(33), "</a>".repeat(33));
+        assert!(changed("{lists: [a], to: json}", Format::Xml, body.as_bytes()).is_err());
+    };
+    let stack = std::env::var("STACK").map_or(256, |size| size.parse().unwrap());
+    std::thread::Builder::new().stack_size(stack << 10).spawn(work).unwrap().join().unwrap();
+}
+
 #[test]
 fn numbers_keep_their_value_as_far_as_they_can() {
     let body = b"[18446744073709551615,-9223372036854775808,1.5,1e3,0.1]";

@@ -6,7 +6,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use serde_json::{Map, Value};
 
-use super::super::bounds::{MAX_DEPTH, MAX_VALUES};
+use super::super::bounds::{MAX_DEPTH, MAX_VALUES, depth};
 use super::super::fault::{Fault, Kind, Place};
 use super::{ATTRIBUTE, TEXT, is_character, is_name};
 
@@ -123,7 +123,12 @@ impl Reading<'_> {
             Event::Comment(_) | Event::PI(_) => {}
             Event::Eof => {
                 let root = self.root.take().filter(|_| self.open.is_empty());
-                return root.map(|root| Some(Value::Object(root))).ok_or(malformed("is not XML"));
+                let value = root.map(Value::Object).ok_or(malformed("is not XML"))?;
+                // Lists of elements are levels of their own.
+                if depth(&value) > MAX_DEPTH {
+                    return Err(malformed("is nested too deeply"));
+                }
+                return Ok(Some(value));
             }
         }
         Ok(None)
