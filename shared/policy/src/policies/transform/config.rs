@@ -32,7 +32,7 @@ pub struct Side {
     /// What it is read as: `json`, `form`, `xml`. Default: what its `content-type` says.
     #[deserr(default)]
     pub from: Option<Format>,
-    /// Elements of XML that are lists also where they stand once.
+    /// Elements of XML that are lists also where they stand once, at most 64. Default: none.
     #[deserr(default)]
     #[schemars(with = "Option<Vec<String>>")]
     pub lists: Vec<String>,

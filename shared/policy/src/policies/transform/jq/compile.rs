@@ -1,7 +1,7 @@
 //! What the parser has found, as it is run: names are resolved, and what has no bound is refused.
 
 use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Parser, Pattern, Term};
+use jaq_core::load::parse::{BinaryOp, Expect, Parser, Pattern, Term};
 use jaq_core::load::{Lexer, lex};
 use jaq_core::ops::{Cmp, Math};
 use jaq_core::path;
@@ -15,7 +15,7 @@ use super::filter::{
 use super::function::Function;
 use super::many::{makes_one, multiply, path_multiplies};
 use super::shape::{self, Flaw};
-use super::telling::{Place, anchor, invalid, told, unknown};
+use super::telling::{Place, anchor, invalid, told, unknown, wanted};
 use super::update::{is_path, reaches_within};
 
 /// The longest path, in steps.
@@ -54,10 +54,9 @@ pub(super) fn compile(text: &str) -> Result<Compiled, Vec<Rejected>> {
     })?;
     shape::check_words(&tokens).map_err(flawed)?;
     let term = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|faults| {
-        let problem = |(expected, found): &(_, Option<&lex::Token<&str>>)| {
-            let expected: &jaq_core::load::parse::Expect<&str> = expected;
+        let problem = |(expected, found): &(Expect<&str>, Option<&lex::Token<&str>>)| {
             let Place { line, column } = place(found.map_or("", |token| token.as_str()));
-            invalid(format!("line {line}, column {column}: `{}` is expected", expected.as_str()))
+            invalid(format!("line {line}, column {column}: {} is expected", wanted(expected)))
         };
         faults.iter().map(problem).collect::<Vec<_>>()
     })?;

@@ -228,8 +228,11 @@ impl Run {
     }
 
     fn reduce(&mut self, reduce: &Reduce, input: &Value, made: &mut Vec<Value>) -> Made {
-        let sources = self.collect(&reduce.source, input)?;
         let (starts, stop) = self.attempt(&reduce.start, input);
+        if starts.is_empty() {
+            return stop;
+        }
+        let sources = self.collect(&reduce.source, input)?;
         for mut state in starts {
             for source in &sources {
                 let source = self.copy(source)?;

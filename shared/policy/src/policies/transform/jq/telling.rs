@@ -1,7 +1,7 @@
 //! What is said of a program that is not run, and where it stands.
 
 use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::Term;
+use jaq_core::load::parse::{Expect, Term};
 use jaq_core::load::span;
 use jaq_core::path;
 use tollgate_model::issue::nearest;
@@ -102,10 +102,20 @@ fn part_anchor<'a>(part: &path::Part<Term<&'a str>>) -> Option<&'a str> {
     }
 }
 
+/// What the parser would have taken.
+pub(super) fn wanted(expected: &Expect<&str>) -> String {
+    match expected {
+        Expect::Just(word) => format!("`{word}`"),
+        Expect::Term => "a filter such as `.a`".to_owned(),
+        Expect::Nothing => "the end, or an operator such as `|`,".to_owned(),
+        other => format!("a {}", other.as_str()),
+    }
+}
+
 /// What to say of a name that is not run.
 pub(super) fn unknown(name: &str, arguments: usize) -> String {
     let known = Function::arguments_of(name);
-    if !known.is_empty() {
+    if !known.is_empty() && name != "recurse" {
         let known: Vec<String> = known.iter().map(usize::to_string).collect();
         return format!("`{name}` takes {} arguments, not {arguments}", known.join(" or "));
     }
@@ -118,8 +128,7 @@ pub(super) fn unknown(name: &str, arguments: usize) -> String {
             "a body is all that there is; what is known of the request is in `$request`".to_owned()
         }
         "test" | "match" | "capture" | "scan" | "sub" | "gsub" | "splits" => {
-            "regular expressions are not run here; use `split`, `startswith` or `endswith`"
-                .to_owned()
+            "no regular expression is; use `split`, `startswith` or `endswith`".to_owned()
         }
         _ => nearest(name, &Function::names()),
     };

@@ -84,6 +84,9 @@ pub(super) fn check(text: &str) -> Result<Checked, Vec<Rejected>> {
 pub(super) fn told(error: &Error) -> String {
     let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     match error.detail() {
+        Some(detail) if detail.starts_with("unknown statement") => {
+            format!("{line}{detail}; `for`, `if`, `set` and `with` are all that can be done here")
+        }
         Some(detail) => format!("{line}{detail}"),
         None => format!("{line}{}", error.kind()),
     }
@@ -144,7 +147,11 @@ impl Size {
     fn tag(&mut self, name: &str) {
         match name {
             "else" => {}
-            "elif" => self.open.extend(self.open.pop().map(|elifs| elifs + 1)),
+            "elif" => {
+                if let Some(open) = self.open.last_mut() {
+                    *open += 1;
+                }
+            }
             name if name.starts_with("end") => drop(self.open.pop()),
             "set" => self.open.push(SET),
             _ => self.open.push(1),

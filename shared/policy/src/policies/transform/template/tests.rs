@@ -195,17 +195,14 @@ fn the_deepest_templates_need_little_stack() {
         let choices = format!("{{% if not body %}}{}{{% endif %}}", "{% elif body %}".repeat(23));
         rendered(&choices, "text/plain", &deep).unwrap();
     };
-    let stack = std::env::var("STACK").map_or(256, |size| size.parse().unwrap());
-    std::thread::Builder::new().stack_size(stack << 10).spawn(work).unwrap().join().unwrap();
+    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
 }
 
 fn deepest(grown: impl Fn(usize) -> String, body: &Value) {
     let is_taken = |times: &usize| super::check::check(&grown(*times)).is_ok();
     let most = (1..200).take_while(is_taken).last().unwrap_or_else(|| panic!("{}", grown(1)));
-    assert!(most > 7, "{}", grown(most));
-    if std::env::var("SHOW").is_ok() {
-        eprintln!("{}", grown(most));
-    }
+    // Lists and mappings hold constants alone, and not each other.
+    assert!(most > 7 || grown(1).contains(['[', '{', ':']), "{}", grown(most));
     let _ = rendered(&grown(most), "text/plain", body);
     let _refused = super::check::check(&grown(4_000));
 }
