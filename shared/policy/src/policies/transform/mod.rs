@@ -231,7 +231,7 @@ impl Pipeline {
 fn format(pipeline: &Pipeline, headers: &http::HeaderMap) -> Result<Format, Fault> {
     let told = || {
         let why = "has a content-type that is neither JSON, XML nor a form";
-        message::format_of(headers).ok_or(Fault::new(Kind::Type, Cow::Borrowed(why)))
+        message::format_of(headers).ok_or_else(|| Fault::new(Kind::Type, Cow::Borrowed(why)))
     };
     pipeline.from.map_or_else(told, Ok)
 }

@@ -43,8 +43,8 @@ impl Run {
                 }
                 return Ok(());
             }
-            Function::ToEntries => self.to_entries(input)?,
-            Function::FromEntries => self.from_entries(input)?,
+            Function::ToEntries => self.entries(input)?,
+            Function::FromEntries => self.of_entries(input)?,
             Function::Add => {
                 let values = self.items(input)?;
                 self.sum(values)?
@@ -62,7 +62,7 @@ impl Run {
             }
             Function::ToText => Value::String(self.written(Notation::Text, input)?),
             Function::ToJson => Value::String(self.written(Notation::Json, input)?),
-            Function::FromJson => self.from_json(input)?,
+            Function::FromJson => self.parsed(input)?,
             Function::ToNumber => to_number(input)?,
             Function::Floor | Function::Ceiling | Function::Round | Function::Absolute => {
                 rounded(function, input)?
@@ -170,12 +170,12 @@ impl Run {
                 self.checked(Value::Array(list))
             }
             Function::WithEntries => {
-                let entries = self.to_entries(input)?;
+                let entries = self.entries(input)?;
                 let mut list = Vec::new();
                 for entry in entries.as_array().into_iter().flatten() {
                     self.run(argument, entry, &mut list)?;
                 }
-                self.from_entries(&Value::Array(list))
+                self.of_entries(&Value::Array(list))
             }
             Function::AddOf => {
                 let values = self.collect(argument, input)?;
@@ -363,7 +363,7 @@ impl Run {
         Ok(sum)
     }
 
-    fn from_json(&mut self, input: &Value) -> Result<Value, Stop> {
+    fn parsed(&mut self, input: &Value) -> Result<Value, Stop> {
         let text = text_of(input)?;
         // Two bytes are a value at the shortest.
         self.spend(1 + text.len())?;

@@ -49,7 +49,7 @@ impl Run {
         }
     }
 
-    pub(super) fn to_entries(&mut self, input: &Value) -> Result<Value, Stop> {
+    pub(super) fn entries(&mut self, input: &Value) -> Result<Value, Stop> {
         let Value::Object(fields) = input else {
             return error(format!("a {} has no entries", type_name(input)));
         };
@@ -61,7 +61,7 @@ impl Run {
         self.checked(Value::Array(fields.iter().map(entry).collect()))
     }
 
-    pub(super) fn from_entries(&mut self, input: &Value) -> Result<Value, Stop> {
+    pub(super) fn of_entries(&mut self, input: &Value) -> Result<Value, Stop> {
         let mut map = Map::new();
         for entry in self.items(input)? {
             let field = |names: [&str; 3]| names.iter().find_map(|name| entry.get(*name));

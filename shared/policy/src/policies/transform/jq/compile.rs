@@ -172,7 +172,10 @@ impl<'a> Compiling<'a> {
             let Place { line, column } = Place::of(self.text, part);
             format!("line {line}, column {column}: {problem}")
         };
-        self.faults.push(Rejected::new("unsupported_program", problem));
+        // A name that is the whole of a member is looked at twice.
+        if !self.faults.iter().any(|fault| fault.problem == problem) {
+            self.faults.push(Rejected::new("unsupported_program", problem));
+        }
         Filter::Identity
     }
 

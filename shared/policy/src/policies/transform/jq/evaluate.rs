@@ -8,7 +8,7 @@ use super::arithmetic::holds;
 use super::filter::{Filter, Logic, Operator, Reduce};
 use super::value::{is_true, type_name, weight, weight_of_text};
 
-/// How much a run may do: about so many values looked at or made. It takes some 20 ms at the most.
+/// How much a run may do: about so many values looked at or made.
 const MOST_STEPS: usize = 500_000;
 
 /// How often a filter may be run within a filter, and a value looked into within that: each takes some of the
@@ -327,18 +327,18 @@ impl Run {
             return left_stop;
         }
         let (rights, right_stop) = self.attempt(right, input);
-        for left in &lefts {
+        // Behind the first fault there is nothing.
+        let most = if right_stop.is_ok() { lefts.len() } else { 1 };
+        for left in lefts.iter().take(most) {
             for right in &rights {
                 let (left, right) = (self.copy(left)?, self.copy(right)?);
                 then(self, left, right)?;
             }
-            if right_stop.is_err() {
-                return right_stop;
-            }
         }
-        match (left_stop, right_stop) {
-            (Err(Stop::Error(_)), Ok(())) if rights.is_empty() => Ok(()),
-            (left_stop, right_stop) => left_stop.and(right_stop),
+        right_stop?;
+        match left_stop {
+            Err(Stop::Error(_)) if rights.is_empty() => Ok(()),
+            stop => stop,
         }
     }
 

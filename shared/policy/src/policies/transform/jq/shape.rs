@@ -20,6 +20,8 @@ pub(super) enum Flaw<'a> {
     Sign(&'a str),
     /// Something else closes what was opened.
     Unclosed(&'a str),
+    /// A word of `if` where a filter is to stand.
+    Keyword(&'a str),
     /// jq and the parser read it differently.
     Ambiguous(&'a str, &'static str),
 }
@@ -90,6 +92,17 @@ enum Kind {
     Object,
 }
 
+/// What the parser takes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The name of a member of an object, which may be any word.
+    Name,
+    /// A filter. A word such as `end` would be the name of one.
+    Filter,
+    /// What stands behind a filter.
+    Operator,
+}
+
 /// How far in it is, and what stood since the last `|` or `,`.
 #[derive(Clone, Copy, Default)]
 struct Place {
@@ -129,6 +142,10 @@ impl Looking {
         let (mut place, mut begun) = (Place::at(level), Place::at(level));
         // What was before each `if` that has not ended.
         let mut before = Vec::new();
+        // Behind these, everything up to the end of the block goes further in.
+        let mut is_open_ended = false;
+        let begins = if kind == Kind::Object { Wanted::Name } else { Wanted::Filter };
+        let mut wanted = begins;
         for Token(word, token) in tokens {
             match token {
                 Tok::Block(inner) => {
@@ -136,7 +153,11 @@ impl Looking {
                     self.block(inner, place.level + 1, kind)?;
                 }
                 Tok::Str(parts) => self.parts(parts, place.level + 1)?,
+                Tok::Word if wanted == Wanted::Name => {}
                 Tok::Word | Tok::Sym => match *word {
+                    "then" | "elif" | "else" | "end" if wanted == Wanted::Filter => {
+                        return Err(Flaw::Keyword(word));
+                    }
                     "if" => {
                         before.push((place, begun));
                         begun = Place::at(place.level + 1);
@@ -148,12 +169,22 @@ impl Looking {
                             (place, begun) = outer;
                         }
                     }
-                    "," if kind == Kind::Object && before.is_empty() => place = begun,
-                    ";" => place = begun,
-                    word => self.word(word, &mut place)?,
+                    "," if kind == Kind::Object && before.is_empty() && !is_open_ended => {
+                        place = begun;
+                    }
+                    ";" if !is_open_ended => place = begun,
+                    word => {
+                        is_open_ended |= matches!(word, "def" | "label");
+                        self.word(word, &mut place)?;
+                    }
                 },
                 Tok::Var | Tok::Fmt | Tok::Num => {}
             }
+            wanted = match *word {
+                "," if before.is_empty() && !is_open_ended => begins,
+                word if goes_on(word, token) => Wanted::Filter,
+                _ => Wanted::Operator,
+            };
             if place.level > MAX_LEVELS || self.commas > MAX_COMMAS {
                 return Err(Flaw::Deep);
             }
@@ -211,5 +242,18 @@ impl Looking {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Whether a filter follows a word.
+fn goes_on(word: &str, token: &Tok<&str>) -> bool {
+    const WORDS: [&str; 14] = [
+        "if", "then", "elif", "else", "try", "catch", "reduce", "foreach", "and", "or", "def",
+        "label", "as", "break",
+    ];
+    match token {
+        Tok::Word => WORDS.contains(&word),
+        Tok::Sym => !word.starts_with('.') && word != "?",
+        Tok::Var | Tok::Fmt | Tok::Num | Tok::Str(_) | Tok::Block(_) => false,
     }
 }

@@ -52,6 +52,9 @@ pub(super) fn told(text: &str, flaw: &Flaw<'_>) -> Rejected {
             let sign: String = from.chars().take(1).collect();
             invalid(format!("{}: `{sign}` does not close what is open", at(from)))
         }
+        Flaw::Keyword(word) => {
+            invalid(format!("{}: a filter such as `.a` is expected, and not `{word}`", at(word)))
+        }
         Flaw::Ambiguous(word, problem) => {
             Rejected::new("ambiguous_program", format!("{}: {problem}", at(word)))
         }

@@ -87,11 +87,14 @@ fn is_negative_zero(float: f64) -> bool {
     float == 0.0 && float.is_sign_negative()
 }
 
+/// How whole numbers are calculated with, where there is a whole result, and how others are.
+type Calculation = (fn(i64, i64) -> Option<i64>, fn(f64, f64) -> f64);
+
 /// Calculates with whole numbers where both are and the result is one, else with floating-point numbers.
 pub(super) fn calculate(
     left: &Number,
     right: &Number,
-    (whole, float): (fn(i64, i64) -> Option<i64>, fn(f64, f64) -> f64),
+    (whole, float): Calculation,
 ) -> Option<Value> {
     let exact = left.as_i64().zip(right.as_i64()).and_then(|(left, right)| whole(left, right));
     match exact {

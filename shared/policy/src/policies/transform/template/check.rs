@@ -296,7 +296,7 @@ impl Checking {
                 self.refuse(slice.span(), "a part cannot be cut out here; use `jq` before");
             }
             Expr::Call(call) => {
-                self.refuse(call.span(), "nothing can be called here; use a filter")
+                self.refuse(call.span(), "nothing can be called here; use a filter");
             }
             Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => {
                 if expression.as_const().is_none() {

@@ -131,10 +131,10 @@ async fn a_coding_is_refused_with_what_would_be_taken() {
 async fn a_body_that_breaks_off_is_refused_as_what_broke_it_off_says() {
     let decompressing = || {
         let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "from_within", "x");
-        Box::new(BrokenOff(Box::new(refusal))) as BodyError
+        BodyError::from(BrokenOff(Box::new(refusal)))
     };
     for (error, of_request, of_response) in [
-        (Box::new(TooSlow) as BodyError, (408, "request_timeout"), (504, "upstream_timeout")),
+        (BodyError::from(TooSlow), (408, "request_timeout"), (504, "upstream_timeout")),
         (decompressing(), (413, "from_within"), (413, "from_within")),
         ("reset".into(), (400, "malformed_request"), (502, "upstream_reset")),
     ] {

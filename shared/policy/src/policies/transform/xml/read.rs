@@ -123,7 +123,7 @@ impl Reading<'_> {
             Event::Comment(_) | Event::PI(_) => {}
             Event::Eof => {
                 let root = self.root.take().filter(|_| self.open.is_empty());
-                let value = root.map(Value::Object).ok_or(malformed("is not XML"))?;
+                let value = root.map(Value::Object).ok_or_else(|| malformed("is not XML"))?;
                 // Lists of elements are levels of their own.
                 if depth(&value) > MAX_DEPTH {
                     return Err(malformed("is nested too deeply"));
@@ -221,7 +221,7 @@ fn attribute_value(raw: &str) -> Result<String, Fault> {
         let (before, from) = rest.split_at(at);
         value.push_str(before);
         if let Some(after) = from.strip_prefix('&') {
-            let (name, after) = after.split_once(';').ok_or(malformed("is not XML"))?;
+            let (name, after) = after.split_once(';').ok_or_else(|| malformed("is not XML"))?;
             value.push(resolved(name)?);
             rest = after;
         } else if let Some(after) = from.strip_prefix(['\t', '\n']) {
@@ -243,11 +243,13 @@ fn resolved(name: &str) -> Result<char, Fault> {
         "gt" => return Ok('>'),
         "quot" => return Ok('"'),
         "apos" => return Ok('\''),
-        name => name.strip_prefix('#').ok_or(malformed("has an entity that is not XML's own"))?,
+        name => name
+            .strip_prefix('#')
+            .ok_or_else(|| malformed("has an entity that is not XML's own"))?,
     };
     let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |digits| (digits, 16));
     let is_number = digits.chars().all(|digit| digit.is_digit(radix));
     let character = u32::from_str_radix(digits, radix).ok().filter(|_| is_number);
     let character = character.and_then(char::from_u32).filter(|known| is_character(*known));
-    character.ok_or(malformed("is not XML"))
+    character.ok_or_else(|| malformed("is not XML"))
 }

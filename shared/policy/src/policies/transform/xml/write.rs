@@ -78,23 +78,21 @@ impl Writing<'_> {
         }
         self.output.push(">")?;
         for (name, value) in members.iter().filter(|(name, _)| !name.starts_with(ATTRIBUTE)) {
-            self.inside(name, |writing| match value {
-                value if name == TEXT => match scalar(value) {
-                    Some(text) => writing.text(&text, push_text),
-                    None => Err(writing.refuse("a text is no text")),
-                },
-                Value::Array(items) => {
-                    for (i, item) in items.iter().enumerate() {
-                        writing.inside(&i.to_string(), |writing| writing.element(name, item))?;
-                    }
-                    Ok(())
-                }
-                value @ (Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::Object(_)) => writing.element(name, value),
-            })?;
+            self.inside(name, |writing| writing.member(name, value))?;
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, name: &str, value: &Value) -> Result<(), Fault> {
+        if name == TEXT {
+            return match scalar(value) {
+                Some(text) => self.text(&text, push_text),
+                None => Err(self.refuse("a text is no text")),
+            };
+        }
+        let Value::Array(items) = value else { return self.element(name, value) };
+        for (i, item) in items.iter().enumerate() {
+            self.inside(&i.to_string(), |writing| writing.element(name, item))?;
         }
         Ok(())
     }
