@@ -15,7 +15,7 @@ use super::filter::{
 use super::function::Function;
 use super::many::{makes_one, multiply, path_multiplies};
 use super::shape::{self, Flaw};
-use super::telling::{Place, anchor, invalid, told, unknown, wanted};
+use super::telling::{Place, anchor, invalid, path_anchor, told, unknown, wanted};
 use super::update::{is_path, reaches_within};
 
 /// The longest path, in steps.
@@ -151,14 +151,14 @@ impl<'a> Compiling<'a> {
         filters: impl IntoIterator<Item = &'f Filter>,
     ) {
         if multiply(filters) {
-            self.refuse_order(term);
+            self.refuse_order(anchor(term));
         }
     }
 
-    fn refuse_order(&mut self, term: &Term<&'a str>) {
+    fn refuse_order(&mut self, word: &'a str) {
         let problem = "two parts could each make several values, and jq does not say in which order they meet; \
                        bind one of them first, such as `.[] as $x | …`";
-        self.refuse(anchor(term), problem.into());
+        self.refuse(word, problem.into());
     }
 
     fn boxed(&mut self, term: &Term<&'a str>) -> Box<Filter> {
@@ -275,7 +275,13 @@ impl<'a> Compiling<'a> {
             Pattern::Arr(_) | Pattern::Obj(_) => {
                 let problem =
                     "a pattern is not run here; bind one variable before this, such as `as $x`";
-                Box::new(self.refuse(anchor(term), problem.into()))
+                self.refuse(anchor(term), problem.into());
+                // What follows may have faults of its own.
+                let before = self.bound.len();
+                bind_all(pattern, &mut self.bound);
+                let filter = self.boxed(term);
+                self.bound.truncate(before);
+                filter
             }
         }
     }
@@ -343,16 +349,17 @@ impl<'a> Compiling<'a> {
             self.refuse(anchor(left), problem.into());
         }
         if matches!(assignment, Assignment::Update) {
-            self.check_update(&value, right);
+            self.check_update(&value, right, anchor(left));
         }
         Filter::Assignment(assignment, Box::new(path), value)
     }
 
-    fn check_update(&mut self, value: &Filter, term: &Term<&'a str>) {
+    fn check_update(&mut self, value: &Filter, term: &Term<&'a str>, before: &'a str) {
         if !makes_one(value) {
             let problem = "what a value becomes could be several, of which jq takes the first and others all; \
                            make one, such as `first(…)`";
-            self.refuse(anchor(term), problem.into());
+            let word = Some(anchor(term)).filter(|word| !word.is_empty()).unwrap_or(before);
+            self.refuse(word, problem.into());
         }
     }
 
@@ -398,18 +405,18 @@ impl<'a> Compiling<'a> {
         for (filter, term) in compiled.iter().zip(arguments) {
             match function {
                 Function::Delete => self.check_path(filter, term),
-                Function::MapValues => self.check_update(filter, term),
+                Function::MapValues => self.check_update(filter, term, name),
                 _ => {}
             }
         }
         if matches!(function, Function::RangeFrom) && multiply(&compiled) {
-            self.refuse_order(arguments.first().unwrap_or(&Term::Id));
+            self.refuse_order(name);
         }
         Filter::Call(function, compiled)
     }
 
     fn path(&mut self, of: &Term<&'a str>, path: &path::Path<Term<&'a str>>) -> Filter {
-        let begin = of;
+        let begin = path_anchor(of, path);
         let of = self.boxed(of);
         let mut steps = Vec::new();
         for (part, optional) in &path.0 {
@@ -428,9 +435,18 @@ impl<'a> Compiling<'a> {
         }
         if steps.len() > MAX_STEPS {
             let problem = "a path has more than 32 steps; put a `|` into it";
-            self.refuse(anchor(begin), problem.into());
+            self.refuse(begin, problem.into());
         }
         Filter::Path(of, steps)
+    }
+}
+
+/// Adds the variables of a pattern.
+fn bind_all<'a>(pattern: &Pattern<&'a str>, bound: &mut Vec<&'a str>) {
+    match pattern {
+        Pattern::Var(name) => bound.push(name),
+        Pattern::Arr(patterns) => patterns.iter().for_each(|pattern| bind_all(pattern, bound)),
+        Pattern::Obj(fields) => fields.iter().for_each(|(_, pattern)| bind_all(pattern, bound)),
     }
 }
 

@@ -89,12 +89,15 @@ pub(super) fn anchor<'a>(term: &Term<&'a str>) -> &'a str {
         Term::IfThenElse(choices, _) => {
             choices.first().map(|(condition, _)| anchor(condition)).unwrap_or_default()
         }
-        Term::Path(of, path) => Some(anchor(of))
-            .filter(|word| !word.is_empty())
-            .or_else(|| path.0.iter().find_map(|(part, _)| part_anchor(part)))
-            .unwrap_or_default(),
+        Term::Path(of, path) => path_anchor(of, path),
         Term::Id | Term::Recurse | Term::Arr(None) => "",
     }
+}
+
+/// The same of a path.
+pub(super) fn path_anchor<'a>(of: &Term<&'a str>, path: &path::Path<Term<&'a str>>) -> &'a str {
+    let of = Some(anchor(of)).filter(|word| !word.is_empty());
+    of.or_else(|| path.0.iter().find_map(|(part, _)| part_anchor(part))).unwrap_or_default()
 }
 
 fn part_anchor<'a>(part: &path::Part<Term<&'a str>>) -> Option<&'a str> {

@@ -97,7 +97,7 @@ fn a_program_that_would_be_too_much_for_the_parser_is_refused_before() {
         "label $x|".repeat(400),
         "1|def f:1;".repeat(370),
         "if 1|2 then 3 else ".repeat(200),
-        "{a:label $x|".to_owned() + &"1,1|".repeat(900),
+        "{a:label $x|".to_owned() + &"1,1|".repeat(900) + "1}",
         "{a:".to_owned() + &"1|".repeat(50) + "1}",
         // What looks like an end in a text or in a comment is none.
         "(\")\"|".repeat(600),
