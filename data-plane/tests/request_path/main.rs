@@ -34,6 +34,7 @@ mod signatures;
 mod streaming;
 mod support;
 mod tls;
+mod transform;
 mod uploads;
 mod upstream;
 mod upstream_tls;

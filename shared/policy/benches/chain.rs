@@ -73,6 +73,15 @@ fn main() {
     measure("api_key, acl", &acl, &[("x-api-key", "sk-shop-0001")]);
     let ways = ["any_of: [{api_key: {headers: [x-api-key]}}, {basic_auth: {}}]"];
     measure("any_of, a key", &support::chain(&ways), &[("x-api-key", "sk-shop-0001")]);
+    let split = "split: {to: [{upstream: next, percent: 0, match: {headers: {x-canary: always}}}], by: '{cookie.visitor}'}";
+    measure("split, not its share", &support::chain(&[split]), &[("cookie", "a=1; visitor=77")]);
+    measure(
+        "mirror, not its share",
+        &support::chain(&["mirror: {upstream: lab, percent: 0}"]),
+        &[],
+    );
+    let fault = "fault: {delay: {time: 1s, percent: 0}, abort: {status: 503, percent: 0}}";
+    measure("fault, not its share", &support::chain(&[fault]), &[]);
     measure("eight that have nothing to do", &eight, &[]);
 }
 

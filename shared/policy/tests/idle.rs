@@ -88,6 +88,8 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
         "mirror: {upstream: a, percent: 0}",
         "mask: {rules: [{kind: card}, {json_path: $..name}]}",
         "decompress: {response: true}",
+        "transform: {request: {jq: '$request.path.id'}}",
+        "transform: {response: {jq: .a}}",
     ] {
         assert_eq!(through(policy, &World::default()), (true, 0), "{policy}");
     }

@@ -183,6 +183,7 @@ policies! {
     validate::Validate,
     headers::Headers,
     decompress::Decompress,
+    transform::Transform,
     compress::Compress,
     mask::Mask,
     query::Query,
