@@ -45,7 +45,7 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// How it is met over TLS; none in the clear.
     pub tls: Option<EndpointTls>,
-    /// Its share of the calls against the others', in parts of [`WHOLE`].
+    /// Its share of the calls against the others', in parts of 720,720.
     pub weight: u32,
     /// Those of a greater number are asked only where all of smaller ones are out: what the configuration says, and
     /// below that the order within a service.
