@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tollgate_policy::body::{BodyError, BrokenOff};
@@ -50,6 +50,13 @@ impl Inner {
         match self {
             Self::Answer(answer) => answer.is_end_stream(),
             Self::Body(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Answer(answer) => answer.size_hint(),
+            Self::Body(body) => body.size_hint(),
         }
     }
 }
@@ -111,6 +118,9 @@ impl Ending {
         response.headers_mut().insert(X_REQUEST_ID, self.record.request_id.clone());
         self.status = Some(response.status());
         self.rest = rest;
+        if will_last(&response) {
+            self.record.settle();
+        }
         // A policy may have refused what came back.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some((upstream, idle_timeout)) = self.record.switched.take()
@@ -161,6 +171,16 @@ impl Ending {
         };
         end.is_some_and(|end| end <= Instant::now())
     }
+}
+
+/// Whether an answer is a stream that may be silent for long.
+fn will_last(response: &Response<Inner>) -> bool {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return true;
+    }
+    let is_events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    response.body().size_hint().exact().is_none()
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(is_events)
 }
 
 impl Drop for Ending {
@@ -245,10 +265,7 @@ impl http_body::Body for ExchangeBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Inner::Answer(answer) => answer.size_hint(),
-            Inner::Body(body) => body.size_hint(),
-        }
+        self.inner.size_hint()
     }
 }
 

@@ -29,8 +29,9 @@ pub struct Peer {
     forwarded_for: Box<str>,
     /// What follows the last answer, where that switched protocols.
     tunnel: RefCell<Option<Tunnel>>,
-    /// The newest `forwarded` field and the host that it names: connections seldom change hosts.
-    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The host that was named last and the `forwarded` field for it: connections seldom change hosts. The host is a copy:
+    /// its value would keep all that was read with it for as long as the connection lasts.
+    forwarded: RefCell<Option<(Box<[u8]>, HeaderValue)>>,
     tls: Option<Box<TlsFacts>>,
 }
 
@@ -177,7 +178,7 @@ impl Peer {
 
     fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
         if let Some((known, forwarded)) = &*self.forwarded.borrow()
-            && known == host
+            && **known == *host.as_bytes()
         {
             return forwarded.clone();
         }
@@ -185,7 +186,7 @@ impl Peer {
         let text = format!("{};host=\"{quoted}\";proto={}", self.forwarded_for, self.scheme());
         let forwarded =
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("for=unknown"));
-        *self.forwarded.borrow_mut() = Some((host.clone(), forwarded.clone()));
+        *self.forwarded.borrow_mut() = Some((host.as_bytes().into(), forwarded.clone()));
         forwarded
     }
 }

@@ -140,6 +140,21 @@ impl Record {
         }
     }
 
+    /// Copies what it keeps of the request's head, for an exchange that will last: it would keep all that was read with that.
+    pub fn settle(&mut self) {
+        self.request_id = copied(&self.request_id);
+        let Some(Logged { target, host, user_agent }) = &mut self.logged else { return };
+        for value in [host, user_agent].into_iter().flatten() {
+            *value = copied(value);
+        }
+        // What was parsed once parses again.
+        if let Some(target) = target
+            && let Ok(copy) = PathAndQuery::try_from(target.as_str())
+        {
+            *target = copy;
+        }
+    }
+
     /// The core that carries the exchange.
     #[must_use]
     pub fn core(&self) -> &Rc<Core> {
@@ -233,6 +248,10 @@ impl Record {
             user_agent: visible(logged.user_agent.as_ref()).or(odd_agent.as_deref()),
         });
     }
+}
+
+fn copied(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 fn visible(value: Option<&HeaderValue>) -> Option<&str> {

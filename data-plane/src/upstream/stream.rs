@@ -30,6 +30,20 @@ macro_rules! either {
     };
 }
 
+impl Stream {
+    /// Ready when there may be something to read. Asks no system call: a buffer for it need not be there before.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => match stream.get_ref() {
+                // Nothing is left that was decrypted.
+                (stream, session) if session.wants_read() => stream.poll_read_ready(cx),
+                _ => Poll::Ready(Ok(())),
+            },
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

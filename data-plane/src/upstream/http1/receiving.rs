@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::chunked::Taken;
@@ -85,7 +85,16 @@ impl Receiving {
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(0)) };
-        let read = ready!(connection.poll_read(cx, self.room_bytes))?;
+        // What goes wrong here, the read will tell.
+        let polled = match connection.stream.poll_readable(cx) {
+            Poll::Ready(_) => connection.poll_read(cx, self.room_bytes),
+            Poll::Pending => Poll::Pending,
+        };
+        if polled.is_pending() && connection.received.is_empty() {
+            // Of streams of events, most rest most of the time: meanwhile they keep no buffer.
+            connection.received = BytesMut::new();
+        }
+        let read = ready!(polled)?;
         // As long as reads are full there is more to come.
         self.room_bytes = if read >= self.room_bytes { LONG_READ_BYTES } else { READ_BYTES };
         Poll::Ready(Ok(read))
