@@ -50,7 +50,7 @@ pub struct Config {
     /// Query parameters where a token is looked for. URLs end up in logs: only for clients that can do no better.
     #[deserr(default)]
     pub query: Option<Vec<String>>,
-    /// How far clocks may differ, up to 1h. Default 60s.
+    /// How far clocks may differ, 1ms to 1h. Default 60s.
     #[deserr(default)]
     pub leeway: Option<Span>,
     /// Claims that a token must have. Default `[exp]`; with `[]`, a token may be good for ever.
