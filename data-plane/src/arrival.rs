@@ -64,11 +64,14 @@ pub fn arrive<B>(plan: &Plan, request: &Request<B>) -> Result<Arrival, Fault> {
             problem: "the request target is longer than this gateway takes",
         });
     }
-    // Of HTTP/1, the framing has counted them already.
-    if request.version() == Version::HTTP_2
-        && fields::count(request.headers()) > usize::from(plan.gateway.limits.headers)
-    {
-        return Err(Fault::TOO_MANY_FIELDS);
+    // Of HTTP/1, the framing has seen to both already.
+    if request.version() == Version::HTTP_2 {
+        if fields::count(request.headers()) > usize::from(plan.gateway.limits.headers) {
+            return Err(Fault::TOO_MANY_FIELDS);
+        }
+        if !fields::are_whole(request.headers()) {
+            return Err(Fault::VALUE_NOT_WHOLE);
+        }
     }
     let target = Target::parse(uri.path(), EncodedSlash::Refuse)?;
     let mut input = MatchInput {

@@ -121,6 +121,13 @@ impl Fault {
         problem: "this connection was made for another host; make one for this host",
     };
 
+    /// A value over HTTP/2 that two servers could read in two ways.
+    pub const VALUE_NOT_WHOLE: Self = Self::Malformed {
+        code: "malformed_request",
+        status: StatusCode::BAD_REQUEST,
+        problem: "a field begins or ends with white space, or content-length is empty",
+    };
+
     /// More header fields over HTTP/2 than are taken.
     pub const TOO_MANY_FIELDS: Self = Self::Malformed {
         code: "head_too_large",

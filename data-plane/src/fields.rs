@@ -1,7 +1,7 @@
 //! Header fields that belong to one hop only, on the way in and on the way out (RFC 9110 §7.6.1).
 
 use http::header::{
-    CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
@@ -54,6 +54,21 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 pub fn count(headers: &HeaderMap) -> usize {
     let more_pieces = headers.get_all(COOKIE).iter().count().saturating_sub(1);
     headers.len().saturating_sub(more_pieces)
+}
+
+/// Whether each value of a request over HTTP/2 is one that may stand there.
+///
+/// RFC 9113 §8.2.1 has none begin or end with white space: over HTTP/1 that is no part of the value, so that a route
+/// or policy would have decided by another value than the upstream reads. h2 looks for neither, and takes an empty
+/// `content-length` for 0.
+#[must_use]
+pub fn are_whole(headers: &HeaderMap) -> bool {
+    let is_white = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+    let is_trimmed = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        !is_white(bytes.first()) && !is_white(bytes.last())
+    };
+    headers.values().all(is_trimmed) && headers.get(CONTENT_LENGTH).is_none_or(|n| !n.is_empty())
 }
 
 /// Puts the pieces of `cookie`, which HTTP/2 may send apart, together again (RFC 9113 §8.2.3).

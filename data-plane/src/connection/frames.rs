@@ -4,6 +4,8 @@
 //! something. Memory is bounded there, as nothing is read while answers are not taken; work is not. So every
 //! connection has an allowance for such frames. It fills up with time, and with the bytes that the client is sent,
 //! which are what windows are updated for.
+//!
+//! What begins without SETTINGS is no HTTP/2 (RFC 9113 §3.4), which h2 does not look for.
 
 use std::io;
 use std::pin::Pin;
@@ -31,11 +33,25 @@ const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const ACK: u8 = 1;
 
-/// The client sent too many frames that carry nothing.
+/// Frames that end their connection.
 #[derive(Debug, thiserror::Error)]
-#[error("too many frames of HTTP/2 without a request or data")]
-struct Flood;
+enum BadFrames {
+    /// The client sent too many that carry nothing.
+    #[error("too many frames of HTTP/2 without a request or data")]
+    Flood,
+    /// The first is another.
+    #[error("a connection of HTTP/2 that does not begin with SETTINGS")]
+    Beginning,
+}
+
+impl From<BadFrames> for io::Error {
+    fn from(error: BadFrames) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
 
 /// Follows the frames that a client sends, however reads cut them.
 ///
@@ -46,15 +62,22 @@ struct Frames {
     skipped_bytes: usize,
     head: [u8; HEAD_BYTES],
     head_bytes: usize,
+    /// Whether the client's SETTINGS came.
+    has_begun: bool,
 }
 
 impl Frames {
     fn new() -> Self {
-        Self { skipped_bytes: PREFACE.len(), head: [0; HEAD_BYTES], head_bytes: 0 }
+        Self {
+            skipped_bytes: PREFACE.len(),
+            head: [0; HEAD_BYTES],
+            head_bytes: 0,
+            has_begun: false,
+        }
     }
 
     /// What these bytes cost of the allowance.
-    fn push(&mut self, bytes: &[u8]) -> u32 {
+    fn push(&mut self, bytes: &[u8]) -> Result<u32, BadFrames> {
         let mut cost: u32 = 0;
         let mut rest = bytes;
         loop {
@@ -62,7 +85,7 @@ impl Frames {
             self.skipped_bytes -= skipped;
             rest = rest.get(skipped..).unwrap_or_default();
             if rest.is_empty() {
-                return cost;
+                return Ok(cost);
             }
             let wanted = (HEAD_BYTES - self.head_bytes).min(rest.len());
             let (taken, behind) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
@@ -73,7 +96,11 @@ impl Frames {
             rest = behind;
             if self.head_bytes == HEAD_BYTES {
                 self.head_bytes = 0;
-                let [high, middle, low, kind, ..] = self.head;
+                let [high, middle, low, kind, flags, ..] = self.head;
+                if !self.has_begun && (kind != SETTINGS || flags & ACK != 0) {
+                    return Err(BadFrames::Beginning);
+                }
+                self.has_begun = true;
                 self.skipped_bytes =
                     usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 cost = cost.saturating_add(cost_of(kind));
@@ -125,12 +152,13 @@ impl<S: Transport> AsyncRead for FrameStream<S> {
         let this = self.get_mut();
         let filled = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        let cost = this.frames.push(buffer.filled().get(filled..).unwrap_or_default());
-        if cost > 0 && !this.state.spend(cost) {
-            buffer.set_filled(filled);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Flood)));
-        }
-        Poll::Ready(Ok(()))
+        let refused = match this.frames.push(buffer.filled().get(filled..).unwrap_or_default()) {
+            Ok(cost) if cost == 0 || this.state.spend(cost) => return Poll::Ready(Ok(())),
+            Ok(_) => BadFrames::Flood,
+            Err(refused) => refused,
+        };
+        buffer.set_filled(filled);
+        Poll::Ready(Err(refused.into()))
     }
 }
 
@@ -182,17 +210,34 @@ mod tests {
         frame
     }
 
+    /// What frames cost behind the first, which costs 1.
+    fn cost(frames: &[u8]) -> u32 {
+        let bytes = [PREFACE, &frame(SETTINGS, b""), frames].concat();
+        Frames::new().push(&bytes).unwrap() - 1
+    }
+
+    #[test]
+    fn what_does_not_begin_with_settings_is_refused() {
+        let acknowledged = [&[0, 0, 0, SETTINGS, ACK][..], &[0; 4]].concat();
+        for first in [frame(6, &[0; 8]), frame(1, b"head"), frame(0xfe, b""), acknowledged] {
+            let mut frames = Frames::new();
+            assert_eq!(frames.push(PREFACE).unwrap(), 0);
+            assert_eq!(frames.push(&first[..8]).unwrap(), 0);
+            frames.push(&first[8..]).unwrap_err();
+        }
+    }
+
     #[test]
     fn requests_and_data_cost_nothing_and_resets_more_than_others() {
         let frames =
             [frame(1, b"head"), frame(0, &[6; 70_000]), frame(6, &[0; 8]), frame(3, &[0; 4])];
-        assert_eq!(Frames::new().push(&[PREFACE, &frames.concat()].concat()), 1 + RESET_COST);
+        assert_eq!(cost(&frames.concat()), 1 + RESET_COST);
         // What looks like a frame within a payload is none.
         let inner = frame(0, &frame(6, &[0; 8]));
-        assert_eq!(Frames::new().push(&[PREFACE, &inner].concat()), 0);
+        assert_eq!(cost(&inner), 0);
         // Kinds that nobody knows, and empty ones.
         let odd = [frame(0xff, b""), frame(0x0a, b"x"), frame(4, b"")].concat();
-        assert_eq!(Frames::new().push(&[PREFACE, &odd].concat()), 3);
+        assert_eq!(cost(&odd), 3);
     }
 
     proptest! {
@@ -205,13 +250,14 @@ mod tests {
             cuts in proptest::collection::vec(1_usize..50, 1..50),
         ) {
             let bytes = frames.iter().map(|(kind, payload)| frame(*kind, payload));
-            let bytes = [PREFACE, &bytes.collect::<Vec<_>>().concat()].concat();
-            let expected: u32 = frames.iter().map(|(kind, _)| cost_of(*kind)).sum();
+            let bytes = bytes.collect::<Vec<_>>().concat();
+            let bytes = [PREFACE, &frame(SETTINGS, b""), &bytes].concat();
+            let expected = 1 + frames.iter().map(|(kind, _)| cost_of(*kind)).sum::<u32>();
             let (mut counted, mut rest) = (Frames::new(), &bytes[..]);
             let mut cost = 0;
             for cut in cuts.iter().cycle() {
                 let (piece, behind) = rest.split_at((*cut).min(rest.len()));
-                cost += counted.push(piece);
+                cost += counted.push(piece).unwrap();
                 rest = behind;
                 if rest.is_empty() {
                     break;

@@ -32,6 +32,7 @@ mod reshaping;
 mod services;
 mod signatures;
 mod streaming;
+mod strictness;
 mod support;
 mod tls;
 mod transform;

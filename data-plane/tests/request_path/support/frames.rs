@@ -14,15 +14,23 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
+pub(crate) const PADDED: u8 = 8;
+pub(crate) const WITH_PRIORITY: u8 = 0x20;
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
+pub(crate) const STREAM_CLOSED: u32 = 5;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const CANCEL: u32 = 8;
+pub(crate) const COMPRESSION_ERROR: u32 = 9;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// A frame (RFC 9113 §4.1).
@@ -54,6 +62,16 @@ pub(crate) fn block(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8
     block
 }
 
+/// The payload of SETTINGS (RFC 9113 §6.5.1).
+pub(crate) fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for (identifier, value) in settings {
+        payload.extend(identifier.to_be_bytes());
+        payload.extend(value.to_be_bytes());
+    }
+    payload
+}
+
 /// A frame that came.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -76,14 +94,9 @@ pub(crate) struct FrameWire(pub(crate) Wire);
 
 impl FrameWire {
     /// With these settings, each an identifier and a value (RFC 9113 §6.5.2).
-    pub(crate) async fn with(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+    pub(crate) async fn with(address: SocketAddr, first: &[(u16, u32)]) -> Self {
         let mut wire = Wire::to(address).await;
-        let mut payload = Vec::new();
-        for (identifier, value) in settings {
-            payload.extend(identifier.to_be_bytes());
-            payload.extend(value.to_be_bytes());
-        }
-        wire.send([PREFACE, &frame(SETTINGS, 0, 0, &payload)].concat()).await;
+        wire.send([PREFACE, &frame(SETTINGS, 0, 0, &settings(first))].concat()).await;
         Self(wire)
     }
 
