@@ -33,7 +33,9 @@ pub(super) fn answer(
     *response.status_mut() = stored.status;
     response.headers_mut().clone_from(&stored.headers);
     let age = stored.age_micros(now_unix_micros) / SECOND;
-    response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+    if let Ok(age) = HeaderValue::from_str(itoa::Buffer::new().format(age)) {
+        response.headers_mut().insert(header::AGE, age);
+    }
     // Only a whole answer can be unchanged, or be asked for in part.
     let conditions = conditions.filter(|_| stored.status == StatusCode::OK);
     if conditions.is_some_and(|request| is_unchanged(stored, request)) {
