@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::stored::Stored;
 
 /// Fields of a request that make it conditional on what the client holds.
-pub(super) const CLIENTS_VALIDATORS: [HeaderName; 4] =
+const CLIENTS_VALIDATORS: [HeaderName; 4] =
     [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
 
 /// Fields about content that a 304 does not have (RFC 9110 §15.4.5).
@@ -21,19 +21,24 @@ const ABOUT_CONTENT: [HeaderName; 5] = [
     header::CONTENT_RANGE,
 ];
 
-/// Answers a request with a stored response.
+/// Answers a request with a stored response; `conditions` are the request's fields where one of them makes it
+/// conditional or asks for a part.
 pub(super) fn answer(
     stored: &Stored,
     method: &Method,
-    request: &HeaderMap,
+    conditions: Option<&HeaderMap>,
     now_unix_micros: u64,
 ) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = stored.status;
     response.headers_mut().clone_from(&stored.headers);
     let age = stored.age_micros(now_unix_micros) / SECOND;
-    response.headers_mut().insert(header::AGE, HeaderValue::from(age));
-    if stored.status == StatusCode::OK && is_unchanged(stored, request) {
+    if let Ok(age) = HeaderValue::from_str(itoa::Buffer::new().format(age)) {
+        response.headers_mut().insert(header::AGE, age);
+    }
+    // Only a whole answer can be unchanged, or be asked for in part.
+    let conditions = conditions.filter(|_| stored.status == StatusCode::OK);
+    if conditions.is_some_and(|request| is_unchanged(stored, request)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         for name in ABOUT_CONTENT {
             response.headers_mut().remove(name);
@@ -43,7 +48,7 @@ pub(super) fn answer(
     if *method == Method::HEAD {
         return response;
     }
-    let part = if stored.status == StatusCode::OK { part_of(stored, request) } else { Part::Whole };
+    let part = conditions.map_or(Part::Whole, |request| part_of(stored, request));
     match part {
         Part::Whole => *response.body_mut() = Body::from(stored.body.clone()),
         Part::Range { first, bytes } => {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use tollgate_model::Name;
 
 use super::control::Asked;
@@ -20,10 +20,42 @@ pub(super) struct Sought {
     pub(super) is_personal: bool,
     /// What it asks of caches.
     pub(super) asked: Asked,
+    /// Whether it depends on what the client holds, or is for a part.
+    pub(super) is_conditional: bool,
+}
+
+/// Which of the fields that a cache looks at a request has. To go once through what is there costs less than to
+/// look each of them up.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Present {
+    /// Preconditions of the origin's own (RFC 9110 §13.1.1, §13.1.4), and what is to become a WebSocket, of
+    /// which no policy sees `upgrade`.
+    pub(super) is_odd: bool,
+    is_authorized: bool,
+    has_directives: bool,
+    is_conditional: bool,
+}
+
+impl Present {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "if-match" | "if-unmodified-since" | "sec-websocket-key" => present.is_odd = true,
+                "authorization" => present.is_authorized = true,
+                "cache-control" | "pragma" => present.has_directives = true,
+                "if-none-match" | "if-modified-since" | "range" | "if-range" => {
+                    present.is_conditional = true;
+                }
+                _ => {}
+            }
+        }
+        present
+    }
 }
 
 impl Cache {
-    pub(super) fn seek(&self, cx: &Cx<'_>, request: &Request<Body>) -> Sought {
+    pub(super) fn seek(&self, cx: &Cx<'_>, request: &Request<Body>, present: Present) -> Sought {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = target_digest(cx, &host(request), target);
         let is_known = cx.identity.is_some() || cx.claims.is_some();
@@ -31,13 +63,12 @@ impl Cache {
         Sought {
             key: Key::new(target, self.part(cx, request)),
             // RFC 9111 §3.5; the gateway's own credential was taken off the request before.
-            is_personal: request.headers().contains_key(header::AUTHORIZATION)
-                || cx.cache.is_personal
-                || (is_known && !is_covered),
+            is_personal: present.is_authorized || cx.cache.is_personal || (is_known && !is_covered),
             asked: match self.client_directives {
-                ClientDirectives::Obey => Asked::of(request.headers()),
-                ClientDirectives::Ignore => Asked::default(),
+                ClientDirectives::Obey if present.has_directives => Asked::of(request.headers()),
+                ClientDirectives::Obey | ClientDirectives::Ignore => Asked::default(),
             },
+            is_conditional: present.is_conditional,
         }
     }
 

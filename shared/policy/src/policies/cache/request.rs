@@ -7,10 +7,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 
 use super::Cache;
-use super::answer::{self, CLIENTS_VALIDATORS};
-use super::control::Asked;
+use super::answer;
 use super::freshness::SECOND;
-use super::key::{Sought, host};
+use super::key::{Present, Sought, host};
 use super::select::select;
 use super::status::{self, Forwarded};
 use crate::body::Body;
@@ -108,11 +107,14 @@ impl Cache {
         let refresh = cx.cache.refresh.take();
         let Some(store) = cx.ports.cache() else { return Look::Done(Flow::Next(None)) };
         let is_retrieval = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !is_retrieval || !is_plain(request) {
+        let present = Present::of(request.headers());
+        // Only what has no body, and nothing that the origin alone can answer.
+        let is_plain = matches!(request.body(), Body::Empty) && !present.is_odd;
+        if !is_retrieval || !is_plain {
             cx.cache.outcome = Some(Outcome::Bypass);
             return Look::Done(Flow::Next(change_of(request)));
         }
-        let sought = self.seek(cx, request);
+        let sought = self.seek(cx, request, present);
         let now = cx.now_unix_micros;
         if refresh.is_some() {
             let (stale, forwarded) = match find(&**store, &sought, request, now) {
@@ -140,16 +142,26 @@ impl Cache {
             let (stale, forwarded) = match find(&**store, &sought, request, now) {
                 Use::Fresh(stored) => {
                     let hit = if search.has_waited { Outcome::Collapsed } else { Outcome::Hit };
-                    return Look::Done(self.use_stored(cx, request, &stored, hit));
+                    return Look::Done(self.use_stored(cx, request, (&stored, hit), &sought));
                 }
                 Use::Stale(stored) => {
-                    return Look::Done(self.use_stored(cx, request, &stored, Outcome::Stale));
+                    return Look::Done(self.use_stored(
+                        cx,
+                        request,
+                        (&stored, Outcome::Stale),
+                        &sought,
+                    ));
                 }
                 Use::WhileFetched(stored) => {
                     if let Turn::Lead(lead) = store.turn(&sought.key, self.wait) {
                         cx.cache.refresh = Some(lead);
                     }
-                    return Look::Done(self.use_stored(cx, request, &stored, Outcome::Stale));
+                    return Look::Done(self.use_stored(
+                        cx,
+                        request,
+                        (&stored, Outcome::Stale),
+                        &sought,
+                    ));
                 }
                 Use::Not(stale, forwarded) => (stale, forwarded),
             };
@@ -162,7 +174,7 @@ impl Cache {
             let is_alone = search.is_alone
                 || search.lead.is_some()
                 || search.rounds >= ROUNDS
-                || !takes_part(request, &asked, stale.as_deref());
+                || !takes_part(request, &sought, stale.as_deref());
             search.rounds += 1;
             match if is_alone { Turn::Alone } else { store.turn(&sought.key, self.wait) } {
                 Turn::Wait(wait) => return Look::Wait(wait),
@@ -180,12 +192,13 @@ impl Cache {
         &self,
         cx: &mut Cx<'_>,
         request: &Request<Body>,
-        stored: &Stored,
-        outcome: Outcome,
+        (stored, outcome): (&Stored, Outcome),
+        sought: &Sought,
     ) -> Flow<Option<Box<State>>> {
         cx.cache.outcome = Some(outcome);
         let now = cx.now_unix_micros;
-        let mut response = answer::answer(stored, request.method(), request.headers(), now);
+        let conditions = sought.is_conditional.then(|| request.headers());
+        let mut response = answer::answer(stored, request.method(), conditions, now);
         if self.tells_status {
             let is_collapsed = outcome == Outcome::Collapsed;
             status::tell_hit(response.headers_mut(), stored, now, is_collapsed);
@@ -258,15 +271,6 @@ fn fetch(cx: &mut Cx<'_>, request: &mut Request<Body>, sought: Sought, need: Nee
     })))
 }
 
-/// Whether a request is one that a cache can answer.
-fn is_plain(request: &Request<Body>) -> bool {
-    // Preconditions of the origin's own (RFC 9110 §13.1.1, §13.1.4), and what is to become a WebSocket, of
-    // which no policy sees `upgrade`.
-    let odd = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::SEC_WEBSOCKET_KEY];
-    matches!(request.body(), Body::Empty)
-        && !odd.iter().any(|name| request.headers().contains_key(name))
-}
-
 /// What an unsafe request changes; none for a safe one (RFC 9110 §9.2.1).
 fn change_of(request: &Request<Body>) -> Option<Box<State>> {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
@@ -278,8 +282,8 @@ fn change_of(request: &Request<Body>) -> Option<Box<State>> {
 }
 
 /// Whether a request may fetch for others, or wait for another: its answer is the whole representation.
-fn takes_part(request: &Request<Body>, asked: &Asked, stale: Option<&Stored>) -> bool {
-    let is_whole = !CLIENTS_VALIDATORS.iter().any(|name| request.headers().contains_key(name));
+fn takes_part(request: &Request<Body>, sought: &Sought, stale: Option<&Stored>) -> bool {
+    let (asked, is_whole) = (&sought.asked, !sought.is_conditional);
     *request.method() == Method::GET
         && !asked.no_store
         && !asked.no_cache

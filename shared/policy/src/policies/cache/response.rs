@@ -196,7 +196,8 @@ impl Cache {
     /// Puts a stored response in the place of the one that came.
     fn answer_with(&self, stored: &Stored, fetch: &Fetch, now: u64, response: &mut Response<Body>) {
         let answered = Some(response.status());
-        *response = answer::answer(stored, &fetch.method, &fetch.headers, now);
+        let conditions = fetch.sought.is_conditional.then_some(&fetch.headers);
+        *response = answer::answer(stored, &fetch.method, conditions, now);
         self.tell_forwarded(fetch, response, answered, false);
     }
 

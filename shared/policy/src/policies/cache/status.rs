@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use smallvec::SmallVec;
 
 use super::freshness::SECOND;
 use crate::stored::Stored;
@@ -35,9 +36,11 @@ impl Forwarded {
 
 /// Tells that a stored response was used; `ttl` is negative for one that is stale.
 pub(super) fn tell_hit(headers: &mut HeaderMap, stored: &Stored, now: u64, is_collapsed: bool) {
-    let mut text = format!("tollgate; hit; ttl={}", ttl(stored, now));
+    // As long as every text of this kind: nothing is allocated but the value.
+    let mut text = SmallVec::<[u8; 64]>::from_slice(b"tollgate; hit; ttl=");
+    text.extend_from_slice(itoa::Buffer::new().format(ttl(stored, now)).as_bytes());
     if is_collapsed {
-        text.push_str("; detail=collapsed");
+        text.extend_from_slice(b"; detail=collapsed");
     }
     append(headers, &text);
 }
@@ -57,7 +60,7 @@ pub(super) fn tell_forwarded(
     if is_stored {
         text.push_str("; stored");
     }
-    append(headers, &text);
+    append(headers, text.as_bytes());
 }
 
 fn ttl(stored: &Stored, now: u64) -> i64 {
@@ -65,8 +68,8 @@ fn ttl(stored: &Stored, now: u64) -> i64 {
     seconds(stored.rules.lifetime_micros).saturating_sub(seconds(stored.age_micros(now)))
 }
 
-fn append(headers: &mut HeaderMap, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
+fn append(headers: &mut HeaderMap, text: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(text) {
         headers.append(CACHE_STATUS, value);
     }
 }
