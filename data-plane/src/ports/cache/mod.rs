@@ -165,11 +165,16 @@ impl Cache for MemoryCache {
         if response.requested_unix_micros <= since || self.is_purged(&response) {
             return;
         }
+        let requested = response.requested_unix_micros;
         let response = Arc::new(response);
         self.responses.entry(key.whole).and_upsert_with(|known| {
             let known = known.and_then(|known| known.into_value().newer_than(since));
             Arc::new(known.unwrap_or_default().with(response))
         });
+        // An invalidation may have come between the look above and the store, and found nothing to let go.
+        if requested <= self.invalidated_at(&key.target) {
+            self.responses.invalidate(&key.whole);
+        }
         self.stored.fetch_add(1, Ordering::Relaxed);
     }
 

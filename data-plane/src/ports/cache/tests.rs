@@ -72,6 +72,37 @@ fn one_variant_of_a_purged_group_leaves_the_others() {
     assert_eq!(left, [101]);
 }
 
+#[test]
+fn what_was_asked_for_before_an_invalidation_is_not_kept_however_both_meet() {
+    let cache = cache(1024);
+    for round in 0..4_000_u32 {
+        let mut target = [7; 32];
+        target[..4].copy_from_slice(&round.to_be_bytes());
+        let (key, response) = (Key::new(target, None), stored(10));
+        std::thread::scope(|scope| {
+            scope.spawn(|| cache.store(&key, response));
+            cache.invalidate(&target);
+        });
+        assert!(cache.lookup(&key).is_none(), "round {round}");
+    }
+}
+
+#[test]
+fn variants_that_are_stored_at_once_are_all_kept() {
+    let cache = cache(1024);
+    for round in 0..200 {
+        let key = key(round, None);
+        std::thread::scope(|scope| {
+            for value in 0..4 {
+                let selecting = [(http::header::ACCEPT, Some(Box::from([value])))].into();
+                let cache = &cache;
+                scope.spawn(move || cache.store(&key, Stored { selecting, ..stored(10) }));
+            }
+        });
+        assert_eq!(cache.lookup(&key).unwrap().iter().count(), 4, "round {round}");
+    }
+}
+
 fn early_by(stored: Stored, seconds: u64) -> Stored {
     let requested_unix_micros = stored.requested_unix_micros - seconds * 1_000_000;
     Stored { requested_unix_micros, ..stored }
