@@ -37,11 +37,11 @@ const MARKED: HeaderValue = HeaderValue::from_static("1");
 /// Sends copies of a request on their way. The body that is returned has to take the given one's place: what is read of
 /// it goes to the copies too.
 pub fn send(mirrors: &[Mirror], head: &Parts, body: Body, record: &Record) -> Body {
+    let (core, plan) = (record.core(), &record.plan);
+    let tenant = record.slot.and_then(|slot| plan.entry(slot)).map(|entry| &entry.facts.tenant);
     let mut copies = SmallVec::new();
     for mirror in mirrors {
-        let (core, plan) = (record.core(), &record.plan);
         // Whoever names it would not run without it.
-        let tenant = record.slot.and_then(|slot| plan.entry(slot)).map(|entry| &entry.facts.tenant);
         let to = tenant.and_then(|tenant| plan.upstream_named(tenant, &mirror.upstream));
         let (Some(to), Some(under_way)) = (to, UnderWay::begin(core)) else {
             core.metrics.mirror_failures.add(1);

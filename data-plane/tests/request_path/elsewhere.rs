@@ -177,3 +177,20 @@ async fn so_many_copies_are_under_way_and_no_more() {
     assert_eq!(node.metric("tollgate_mirror_failures_total"), 44);
     drop(mirror);
 }
+
+#[tokio::test]
+async fn a_request_for_websocket_has_no_copy() {
+    let other = Upstream::start("other").unwrap();
+    let (own, node) = start("{mirror: {upstream: other}}", other.address());
+    let asks = [
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    assert_eq!(node.call("GET /", &asks, "").await.status, 200);
+    assert_eq!((own.requests(), node.metric("tollgate_mirrored_requests_total")), (1, 0));
+    // Any other has one.
+    assert_eq!(node.get("/").await.status, 200);
+    eventually(|| (other.requests() == 1).then_some(())).await;
+}
