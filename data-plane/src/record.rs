@@ -1,5 +1,6 @@
 //! One record an exchange, from its head to its last byte.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use tollgate_policy::policy::{Caller, Client};
+use tollgate_policy::recorded::Recorded;
 use tollgate_policy::stored::Outcome as CacheOutcome;
 
 use crate::access_log::{Line, Time};
@@ -15,7 +17,8 @@ use crate::core::{Core, Pinned};
 use crate::fault::Side;
 use crate::metrics::Outcome;
 use crate::peer::Peer;
-use crate::plan::Slot;
+use crate::plan::{RouteEntry, Slot};
+use crate::ports::RequestPorts;
 use crate::request_body::Pace;
 use crate::tunnel;
 use crate::upstream::{Switched, Upload};
@@ -218,15 +221,16 @@ impl Record {
             self.core.metrics.count_cache(cache);
         }
         let Some(logged) = &self.logged else { return };
-        let (odd_host, odd_agent) = (odd(logged.host.as_ref()), odd(logged.user_agent.as_ref()));
+        let Recorded { client, host, path, user_agent } =
+            self.recorded(logged, entry.map(Arc::as_ref));
         self.core.access_log.write(&Line {
             time: Time(self.started_unix_micros),
             request_id: self.request_id_text(),
-            client: &self.client().address_text,
+            client: &client,
             protocol: protocol(self.version),
             method: self.method.as_str(),
-            host: visible(logged.host.as_ref()).or(odd_host.as_deref()),
-            path: logged.target.as_ref().map_or("*", PathAndQuery::path),
+            host: host.as_deref(),
+            path: &path,
             status: status.as_u16(),
             code: self.fault.map(|(code, _)| code),
             fault: self.fault.map(|(_, side)| side.name()),
@@ -240,13 +244,33 @@ impl Record {
             request_bytes: outcome.request_bytes,
             response_bytes: outcome.response_bytes,
             duration_us: outcome.duration_micros,
-            upstream: visible(self.upstream.as_ref().map(|(authority, _)| authority)),
+            upstream: self.upstream.as_ref().and_then(|(authority, _)| authority.to_str().ok()),
             upstream_us: self.upstream.as_ref().map(|(_, micros)| *micros),
             attempts: self.attempts,
             complete: is_complete,
             revision: self.plan.revision,
-            user_agent: visible(logged.user_agent.as_ref()).or(odd_agent.as_deref()),
+            user_agent: user_agent.as_deref(),
         });
+    }
+}
+
+impl Record {
+    /// The caller's own words as they may be written down.
+    fn recorded<'a>(&'a self, logged: &'a Logged, entry: Option<&RouteEntry>) -> Recorded<'a> {
+        let mut recorded = Recorded {
+            client: Cow::Borrowed(&*self.client().address_text),
+            host: logged.host.as_ref().map(readable),
+            path: Cow::Borrowed(logged.target.as_ref().map_or("*", PathAndQuery::path)),
+            user_agent: logged.user_agent.as_ref().map(readable),
+        };
+        let Some(entry) = entry else { return recorded };
+        let callers = self.caller.as_ref().and_then(|caller| caller.chain.as_deref());
+        let chains = [callers, Some(&entry.chain)].into_iter().flatten();
+        for chain in chains.filter(|chain| chain.changes_records()) {
+            let ports = RequestPorts::of(&self.core, &self.plan);
+            chain.on_record(&entry.facts, &ports, &mut recorded);
+        }
+        recorded
     }
 }
 
@@ -254,14 +278,9 @@ fn copied(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
-fn visible(value: Option<&HeaderValue>) -> Option<&str> {
-    value.and_then(|value| value.to_str().ok())
-}
-
-/// The readable part of what is not visible ASCII; seldom anything.
-fn odd(value: Option<&HeaderValue>) -> Option<String> {
-    let value = value.filter(|value| value.to_str().is_err())?;
-    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+/// The readable part of a value; all of it where it is visible ASCII, as it nearly always is.
+fn readable(value: &HeaderValue) -> Cow<'_, str> {
+    value.to_str().map_or_else(|_odd| String::from_utf8_lossy(value.as_bytes()), Cow::Borrowed)
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -3,7 +3,7 @@
 use http::Request;
 use tollgate_testkit::upstream::Upstream;
 
-use crate::support::{Answer, Http2, TestNode, full, published};
+use crate::support::{API_KEY, Answer, Http2, TestNode, full, published};
 
 const JSON: &str = "set=content-type:application/json";
 const DOCUMENT: &str = r#"{"mail": "joe@example.com", "amount": 1.0, "card": 4111111111111111}"#;
@@ -160,4 +160,49 @@ async fn decompression_takes_the_coding_off_answers_as_they_come() {
     assert_eq!((answer.status, answer.is_whole), (200, false));
     let records = node.records(3).await;
     assert_eq!(records[2]["code"], "response_too_large");
+}
+
+#[tokio::test]
+async fn records_are_masked_also_of_calls_that_are_refused() {
+    let (_backend, node) = start(
+        "",
+        "{mask: {apply_to: [records], rules: [{kind: email}, {kind: ip}]}}, \
+         {headers: {request: {set: {x-limited: 'yes'}}}}, {body_size: {request: 4B}}",
+    );
+    let agent = "user-agent: mail/1 (joe@example.com)";
+    let target = "/of/joe%40example.com?mail=joe@example.com";
+    assert_eq!(node.call(&format!("GET {target}"), &[agent], "").await.status, 200);
+    assert_eq!(node.call(&format!("POST {target}"), &[agent], "too long").await.status, 413);
+    for record in node.records(2).await {
+        for (field, expected) in [
+            ("path", "/of/j**@example.com"),
+            ("client", "***.*.*.*"),
+            ("host", "api.test"),
+            ("user_agent", "mail/1 (j**@example.com)"),
+        ] {
+            assert_eq!(record[field], expected, "{record}");
+        }
+    }
+    // The answer itself is none of its business.
+    let answer = node.call(&format!("GET /?document&{JSON}"), &[], "").await;
+    assert_eq!(text(&answer), DOCUMENT);
+    let answer = node.call("GET /", &["range: bytes=0-3"], "").await;
+    assert_eq!(answer.seen("range"), "bytes=0-3");
+}
+
+#[tokio::test]
+async fn an_applications_own_mask_hides_in_the_records_of_its_calls() {
+    let backend = Upstream::start("a").unwrap();
+    let more = format!(
+        "---\nkind: Application\nname: web-shop\nspec: {{policies: [{{mask: {{apply_to: [records], rules: [{{kind: email}}]}}}}]}}\n\
+         ---\nkind: Credential\nname: first\nspec: {{application: web-shop, api_key: {{value: {API_KEY}}}}}\n"
+    );
+    let api = "policies: [{api_key: {}}]";
+    let node = TestNode::with(&(published(backend.address(), "", api) + &more));
+    let key = format!("x-api-key: {API_KEY}");
+    node.call("GET /joe@example.com", &[&key], "").await;
+    node.call("GET /joe@example.com", &[], "").await;
+    let records = node.records(2).await;
+    let paths: Vec<_> = records.iter().map(|record| record["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/j**@example.com", "/joe@example.com"]);
 }

@@ -8,13 +8,16 @@ use smallvec::SmallVec;
 
 use crate::body::Body;
 use crate::policies::{AnyCarry, AnyPolicy};
-use crate::policy::{Cx, End, Flow, Phase, Repeat};
+use crate::policy::{Cx, End, Flow, Phase, Repeat, RouteFacts};
+use crate::ports::Ports;
+use crate::recorded::Recorded;
 use crate::rehearsal::{Before, Did, Step};
 
 /// What a request meets on its way.
 #[derive(Default)]
 pub struct Chain {
     policies: Box<[Arc<AnyPolicy>]>,
+    changes_records: bool,
 }
 
 /// What the request halves handed on, in the order in which they ran.
@@ -90,7 +93,9 @@ impl Chain {
         }
         // Stable: what is equal in phase stays in the order of levels and of writing.
         placed.sort_by_key(|(_, policy)| policy.phase());
-        Self { policies: placed.into_iter().map(|(_, policy)| Arc::clone(policy)).collect() }
+        let policies: Box<[_]> = placed.into_iter().map(|(_, policy)| Arc::clone(policy)).collect();
+        let changes_records = policies.iter().any(|policy| policy.changes_records());
+        Self { policies, changes_records }
     }
 
     /// The policies, in order.
@@ -197,6 +202,20 @@ impl Chain {
             if let Some(policy) = self.owner(callers.as_deref(), carried) {
                 policy.on_response(&mut carried.carry, cx, response).await;
             }
+        }
+    }
+
+    /// Whether one of the policies changes what is written down of a call.
+    #[must_use]
+    pub fn changes_records(&self) -> bool {
+        self.changes_records
+    }
+
+    /// Lets the policies change what is written down of a call, in the order of the answers. All of them, also
+    /// those that the call did not get to.
+    pub fn on_record(&self, route: &RouteFacts, ports: &dyn Ports, recorded: &mut Recorded<'_>) {
+        for policy in self.policies.iter().rev() {
+            policy.on_record(route, ports, recorded);
         }
     }
 

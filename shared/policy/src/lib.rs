@@ -39,6 +39,8 @@ pub mod limit;
 pub mod policies;
 // Policies in the order of their running.
 pub mod chain;
+// What of a call its record keeps in the caller's own words.
+pub mod recorded;
 // What they would do to a request, while nothing comes of it.
 pub mod rehearsal;
 // One resource: its specification parsed and its policies compiled.

@@ -21,6 +21,7 @@ pub use crate::claims::ClientCertificate;
 use crate::jose::KeySource;
 use crate::onward::Onward;
 use crate::ports::Ports;
+use crate::recorded::Recorded;
 use crate::stored::Caching;
 
 /// Where in a request's travel a policy runs. The order of the variants is the order of the chain.
@@ -172,6 +173,15 @@ pub trait Policy: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = ()> {
         async {}
     }
+
+    /// Whether it changes what is written down of a call.
+    fn changes_records(&self) -> bool {
+        false
+    }
+
+    /// Changes what is written down of a call, whether or not the call got as far as to this policy. Only
+    /// where somebody keeps records.
+    fn on_record(&self, _route: &RouteFacts, _ports: &dyn Ports, _recorded: &mut Recorded<'_>) {}
 
     /// Hears how it ended, once, even where the client went away. Must not wait.
     fn on_end(&self, _carry: Self::Carry, _end: &End) {}

@@ -10,7 +10,9 @@ use tollgate_model::{Issue, Issues, Name, ResourceId};
 
 use crate::body::Body;
 use crate::jose::KeySource;
-use crate::policy::{Cx, End, Flow, Phase, Policy, Repeat, Scope};
+use crate::policy::{Cx, End, Flow, Phase, Policy, Repeat, RouteFacts, Scope};
+use crate::ports::Ports;
+use crate::recorded::Recorded;
 
 /// What is known of a policy without an instance of it.
 pub struct Entry {
@@ -149,6 +151,17 @@ macro_rules! policies {
                     // A carry always meets the policy that made it: both come from one index.
                     _ => {}
                 }
+            }
+
+            /// See [`Policy::changes_records`].
+            #[must_use]
+            pub fn changes_records(&self) -> bool {
+                match self { $(Self::$policy(policy) => policy.changes_records(),)+ }
+            }
+
+            /// See [`Policy::on_record`].
+            pub fn on_record(&self, route: &RouteFacts, ports: &dyn Ports, recorded: &mut Recorded<'_>) {
+                match self { $(Self::$policy(policy) => policy.on_record(route, ports, recorded),)+ }
             }
 
             /// See [`Policy::on_end`].

@@ -20,6 +20,10 @@ pub struct Config {
     /// What is found and what takes its place, 1 to 32 rules. Each finds something by exactly one of `kind`,
     /// `keywords`, `regex` and `json_path`, and replaces it in at most one way; without one, by `partial`.
     pub rules: Vec<RuleConfig>,
+    /// Where it is hidden: in `answers`, in `records` of calls, or in both. Default `[answers]`.
+    #[deserr(default)]
+    #[schemars(with = "Option<Vec<ApplyTo>>")]
+    pub apply_to: Option<Vec<ApplyTo>>,
     /// Media types of answers that are read, such as `application/json` or `text/*`. Default: texts, JSON, XML,
     /// forms, JavaScript and YAML. An answer that says no media type is read as well.
     #[deserr(default)]
@@ -33,6 +37,17 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<OnLarge>")]
     pub on_large: OnLarge,
+}
+
+/// Where something is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr, JsonSchema)]
+#[deserr(error = Issues, rename_all = lowercase)]
+#[schemars(rename_all = "lowercase", rename = "MaskApplyTo")]
+pub enum ApplyTo {
+    /// Bodies of answers.
+    Answers,
+    /// What is written down of calls: the client's address, host, path and user agent.
+    Records,
 }
 
 /// What becomes of an answer that is too large to be read.
@@ -145,10 +160,18 @@ const MAX_KEPT: u8 = 64;
 
 /// What is read, and how it is changed.
 pub(super) struct Compiled {
+    pub(super) apply_to: Places,
     pub(super) rules: Rules,
     pub(super) content_types: Option<Box<[MediaRange]>>,
     pub(super) max_body: usize,
     pub(super) on_large: OnLarge,
+}
+
+/// Where it is hidden.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    pub(super) answers: bool,
+    pub(super) records: bool,
 }
 
 impl Config {
@@ -179,13 +202,29 @@ impl Config {
         if !(1..=16 << 20).contains(&max_body) {
             issues.add("/max_body", "out_of_range", "give a size from 1B to 16MiB");
         }
+        let rules = Rules::new(rules, scope.holder());
+        let apply_to = places(self.apply_to.as_deref(), &rules, &mut issues);
         issues.into_result(Compiled {
-            rules: Rules::new(rules, scope.holder()),
+            apply_to,
+            rules,
             content_types: self.content_types.map(Into::into),
             max_body,
             on_large: self.on_large,
         })
     }
+}
+
+fn places(given: Option<&[ApplyTo]>, rules: &Rules, issues: &mut Issues) -> Places {
+    let named = given.unwrap_or(&[ApplyTo::Answers]);
+    let records = named.contains(&ApplyTo::Records);
+    if named.is_empty() {
+        issues.add("/apply_to", "empty", "names no place, so nothing is hidden");
+    }
+    if records && rules.len() > 0 && !rules.find_in_texts() {
+        let problem = "records have no JSON, and all rules find by `json_path`; give a rule with `kind`, `keywords` or `regex`";
+        issues.add("/apply_to", "unsupported", problem);
+    }
+    Places { answers: named.contains(&ApplyTo::Answers), records }
 }
 
 impl RuleConfig {

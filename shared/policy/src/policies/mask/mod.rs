@@ -13,7 +13,9 @@ use super::decompress::{self, Asked, Bounds};
 use crate::body::whole::{self, Read};
 use crate::body::{Body, BodyError, BrokenOff};
 use crate::escape::Escape;
-use crate::policy::{Cx, Flow, Phase, Policy, Refusal, Repeat, Scope};
+use crate::policy::{Cx, Flow, Phase, Policy, Refusal, Repeat, RouteFacts, Scope};
+use crate::ports::Ports;
+use crate::recorded::Recorded;
 
 /// What the operator writes.
 mod config;
@@ -27,12 +29,14 @@ mod json;
 mod medium;
 /// Places in JSON.
 mod path;
+/// What is written down of a call.
+mod record;
 //// What takes the place of what was found.
 mod replace;
 /// Rules over one text.
 mod rules;
 
-pub use config::{Config, KeyReference, Keyed, Kind, OnLarge, PartialConfig, RuleConfig};
+pub use config::{Config, ApplyTo, KeyReference, Keyed, Kind, OnLarge, PartialConfig, RuleConfig};
 use find::TooMuch;
 use form::FormFault;
 use json::{Count, JsonFault, Rewriter};
@@ -48,7 +52,7 @@ const TURN: usize = 64 << 10;
 const GROWTH: usize = 4;
 const FREE_GROWTH: usize = 64 << 10;
 
-/// Hides personal data in answers.
+/// Hides personal data in answers and in records.
 pub struct Mask {
     compiled: config::Compiled,
 }
@@ -151,7 +155,7 @@ impl From<Fault> for Box<Refusal> {
 
 impl Policy for Mask {
     type Config = Config;
-    type Carry = Carry;
+    type Carry = Option<Carry>;
 
     const NAME: &'static str = "mask";
     const PHASE: Phase = Phase::Transform;
@@ -174,17 +178,36 @@ impl Policy for Mask {
         replace::MIN_KEY
     }
 
-    async fn on_request(&self, _cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Carry> {
+    async fn on_request(&self, _cx: &mut Cx<'_>, request: &mut Request<Body>) -> Flow<Self::Carry> {
+        if !self.compiled.apply_to.answers {
+            return Flow::Next(None);
+        }
         let is_head = request.method() == Method::HEAD;
         let headers = request.headers_mut();
         // A part cannot be read: what is to be hidden may begin before it.
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
         let asked = Asked::instead(headers, decompress::PLAIN);
-        Flow::Next(Carry { asked, is_head })
+        Flow::Next(Some(Carry { asked, is_head }))
     }
 
-    async fn on_response(&self, carry: &mut Carry, cx: &mut Cx<'_>, response: &mut Response<Body>) {
+    fn changes_records(&self) -> bool {
+        self.compiled.apply_to.records
+    }
+
+    fn on_record(&self, route: &RouteFacts, ports: &dyn Ports, recorded: &mut Recorded<'_>) {
+        if self.compiled.apply_to.records {
+            record::hide(&self.compiled.rules, route, ports, recorded);
+        }
+    }
+
+    async fn on_response(
+        &self,
+        carry: &mut Self::Carry,
+        cx: &mut Cx<'_>,
+        response: &mut Response<Body>,
+    ) {
+        let Some(carry) = carry else { return };
         carry.asked.settle(cx);
         if carry.is_head || !has_body(response) {
             return;
@@ -273,7 +296,7 @@ impl Mask {
         let text = std::str::from_utf8(bytes).map_err(|_other| Fault::Charset)?;
         let most_bytes = self.compiled.max_body.saturating_mul(GROWTH).saturating_add(FREE_GROWTH);
         let masker =
-            || Masker::new(&self.compiled.rules, cx, most_bytes).map_err(|_no_key| Fault::NoKey);
+            || Masker::new(&self.compiled.rules, cx.route, cx.ports, most_bytes).map_err(|_no_key| Fault::NoKey);
         match medium {
             Medium::Json => rewritten(text, Count::One, masker()?).await,
             Medium::JsonLines => rewritten(text, Count::Many, masker()?).await,

@@ -8,7 +8,8 @@ use tollgate_model::Name;
 
 use super::config::Kind;
 use crate::escape::Escape;
-use crate::policy::{Cx, Holder};
+use crate::policy::{Holder, RouteFacts};
+use crate::ports::Ports;
 
 /// What hides a character.
 const HIDDEN: char = '*';
@@ -56,9 +57,14 @@ impl Replacement {
     }
 
     /// The key that it needs for this request, and whose Secret it is.
-    pub(super) fn key(&self, of: Holder, cx: &Cx<'_>) -> Result<Option<hmac::Key>, NoKey> {
+    pub(super) fn key(
+        &self,
+        of: Holder,
+        route: &RouteFacts,
+        ports: &dyn Ports,
+    ) -> Result<Option<hmac::Key>, NoKey> {
         let Some(name) = self.secret() else { return Ok(None) };
-        let secret = cx.secret(of, name).ok_or(NoKey)?;
+        let secret = ports.secret(of.tenant(route), name).ok_or(NoKey)?;
         let bytes = secret.expose().as_bytes();
         if bytes.len() < MIN_KEY {
             return Err(NoKey);

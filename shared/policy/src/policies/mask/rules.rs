@@ -10,7 +10,8 @@ use super::find::{self, Finds, TooMuch};
 use super::path::JsonPath;
 use super::replace::{Found, NoKey, Replacement};
 use crate::escape::Escape;
-use crate::policy::{Cx, Holder};
+use crate::policy::{Holder, RouteFacts};
+use crate::ports::Ports;
 
 /// One rule.
 pub(super) struct Rule {
@@ -56,12 +57,17 @@ impl Rules {
         })
     }
 
+    /// Whether one of them finds something in a text that is no JSON.
+    pub(super) fn find_in_texts(&self) -> bool {
+        self.iter().any(|rule| !matches!(rule.find, Find::Path(_)))
+    }
+
     pub(super) fn removes(&self, number: usize) -> bool {
         self.rules.get(number).is_some_and(|rule| rule.replacement == Replacement::Remove)
     }
 }
 
-/// Rules at work on one answer.
+/// Rules at work on one answer, or one record.
 pub(super) struct Masker<'a> {
     rules: &'a Rules,
     /// Of each rule, where it needs one.
@@ -87,8 +93,13 @@ impl<'a> Masker<'a> {
     /// # Errors
     ///
     /// Where a key is not there.
-    pub(super) fn new(rules: &'a Rules, cx: &Cx<'_>, most_bytes: usize) -> Result<Self, NoKey> {
-        let key = |rule: &Rule| rule.replacement.key(rules.holder, cx);
+    pub(super) fn new(
+        rules: &'a Rules,
+        route: &RouteFacts,
+        ports: &dyn Ports,
+        most_bytes: usize,
+    ) -> Result<Self, NoKey> {
+        let key = |rule: &Rule| rule.replacement.key(rules.holder, route, ports);
         let keys = rules.iter().map(key).collect::<Result<_, _>>()?;
         let (finds, placed) = (Finds::default(), Vec::new());
         Ok(Self { rules, keys, finds, placed, most_bytes })
