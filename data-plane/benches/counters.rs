@@ -30,6 +30,7 @@ fn main() {
         window: Duration::from_secs(60).into(),
         enforcement,
         on_failure: OnFailure::Closed,
+        is_settled: false,
     };
     println!("{:<40} {:>12} {:>10}", "decision", "ns", "waited");
     let memory = NodeCounters::in_memory();

@@ -23,6 +23,7 @@ fn definition(limit: u64, enforcement: Enforcement) -> Definition {
         window: Duration::from_secs(60).into(),
         enforcement,
         on_failure: OnFailure::Closed,
+        is_settled: false,
     }
 }
 

@@ -22,7 +22,7 @@ use tollgate_data_plane::ports::counters::NodeCounters;
 use tollgate_model::Name;
 use tollgate_policy::limit::calendar::{Unit, Zone};
 use tollgate_policy::limit::{Calendar, Definition, Enforcement, OnFailure, Window};
-use tollgate_policy::ports::{Counters as _, Decision, Take, Taken};
+use tollgate_policy::ports::{Counters as _, Decision, Settlement, Take, Taken};
 use tollgate_testkit::redis::Redis;
 
 /// On machines that are busy with other tests: a call must not fail for want of a processor.
@@ -98,6 +98,7 @@ fn limit(
         window: window.into(),
         enforcement,
         on_failure,
+        is_settled: false,
     }
 }
 
@@ -531,4 +532,73 @@ fn a_node_starts_without_redis() {
     assert_eq!(admitted_of(&node, &definition, 9), 3);
     redis.start_again().unwrap();
     until(|| node.health().is_shared);
+}
+
+/// Puts right what was taken for a call that did cost something else.
+fn settle(node: &NodeCounters, definition: &Definition, taken: (u64, Decision), did_cost: u64) {
+    let (cost, decision) = taken;
+    let tenant = Name::default_name();
+    let now_unix_micros = unix_micros();
+    let take = Take { definition, tenant: &tenant, subject: "web-shop", cost, now_unix_micros };
+    let booked = decision.booked.unwrap();
+    assert_eq!(booked.is_shared, definition.enforcement != Enforcement::Local);
+    node.settle(&Settlement { take, booked, cost: did_cost });
+}
+
+#[test]
+fn what_is_settled_on_one_node_counts_on_all() {
+    let cluster = Cluster::start(2, PATIENT);
+    let (first, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+    for enforcement in [Enforcement::Exact, Enforcement::Leased] {
+        let id = Arc::from(format!("{enforcement:?}"));
+        let definition = Definition { id, enforcement, is_settled: true, ..exact(10) };
+        let (taken, _) = take_one(first, &definition);
+        // Far more than there is: both nodes refuse, as soon as they can know.
+        settle(first, &definition, (1, taken), 12);
+        for node in [first, other] {
+            until(|| !take_one(node, &definition).0.is_admitted);
+        }
+        // It did cost nothing after all: both admit, though they remember that they were refused.
+        settle(first, &definition, (12, taken), 0);
+        for node in [first, other] {
+            let mut next = taken;
+            until(|| {
+                (next, _) = take_one(node, &definition);
+                next.is_admitted
+            });
+            // Others may have taken all but one before they were refused.
+            settle(node, &definition, (1, next), 0);
+        }
+    }
+}
+
+#[test]
+fn calls_that_are_settled_have_taken_what_they_did_cost() {
+    let cluster = Cluster::start(1, PATIENT);
+    let node = cluster.node();
+    let client = redis::Client::open(cluster.redis.address()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    for enforcement in [Enforcement::Exact, Enforcement::Leased, Enforcement::Local] {
+        let id: Arc<str> = Arc::from(format!("{enforcement:?}"));
+        let definition = Definition { enforcement, is_settled: true, ..exact(1_000) };
+        let definition = Definition { id: Arc::clone(&id), ..definition };
+        // Each takes one and costs three, but for each fourth, which costs nothing.
+        let taken: Vec<Decision> = (0..200).map(|_| take_one(node, &definition).0).collect();
+        for (i, decision) in taken.into_iter().enumerate() {
+            settle(node, &definition, (1, decision), if i % 4 == 0 { 0 } else { 3 });
+        }
+        // What a node holds and does not spend goes back as well.
+        until(|| {
+            let command =
+                redis::cmd("HGETALL").arg(format!("tollgate:{{{id}|default|web-shop}}")).to_owned();
+            let fields: std::collections::HashMap<String, u64> =
+                command.query(&mut connection).unwrap();
+            let used: u64 =
+                fields.iter().filter(|(slot, _)| *slot != "length").map(|(_, n)| n).sum();
+            enforcement == Enforcement::Local || used == 450
+        });
+        let admitted = admitted_of(node, &definition, 600);
+        let fewest = if enforcement == Enforcement::Leased { 535 } else { 550 };
+        assert!((fewest..=550).contains(&admitted), "{enforcement:?}: {admitted}");
+    }
 }

@@ -245,3 +245,24 @@ async fn a_call_costs_what_an_expression_says_of_it() {
     assert!(answer.field("ratelimit").starts_with("\"default\";r=0;"));
     assert_eq!(backend.requests(), 3);
 }
+
+#[tokio::test]
+async fn what_an_answer_says_that_it_did_cost_is_what_counts() {
+    let (_backend, node) = start(
+        "",
+        "{rate_limit: {limit: 10, window: 1h, by: ip, cost: 5, settle: {header: x-units}}}",
+    );
+    let mut client = Http2::to(node.address).await;
+    let left = |field: &str| field.split(['=', ';']).nth(2).unwrap().to_owned();
+    for (units, expected) in [(1, "9"), (0, "9"), (3, "6"), (9, "0")] {
+        let target = format!("/?set=x-units:{units}");
+        let answer = if units == 3 {
+            client.call(Request::get(format!("http://api.test{target}")), full("")).await
+        } else {
+            node.get(&target).await
+        };
+        assert_eq!((answer.status, left(answer.field("ratelimit")).as_str()), (200, expected));
+        assert_eq!(answer.field("x-units"), "");
+    }
+    assert_eq!(node.get("/").await.status, 429);
+}

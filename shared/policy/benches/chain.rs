@@ -91,7 +91,7 @@ fn measure(name: &str, chain: &Chain, fields: &[(&str, &str)]) {
         support::World::default().with_caller("sk-shop-0001", support::caller("web-shop", "first"));
     // The counters themselves are measured where they are.
     let reset = Duration::from_secs(60);
-    world.counters.fixed = Some(Decision { is_admitted: true, remaining: 99, reset });
+    world.counters.fixed = Some(Decision { is_admitted: true, remaining: 99, reset, booked: None });
     let (mut fastest, mut allocations) = (f64::INFINITY, 0.0);
     for _ in 0..BATCHES {
         let messages: Vec<(Request<Body>, Response<Body>)> =

@@ -201,6 +201,40 @@ pub trait Counters {
 
     /// What [`Counters::take`] would answer, while nothing is taken; none where that is not known here.
     fn look(&self, take: &Take<'_>) -> Option<Decision>;
+
+    /// Puts right what a call has taken, once, when it is known what it did cost. It counts for the moment at which it
+    /// was taken, whatever the limit; where that has left the window, what is charged counts for now. Never waits;
+    /// what cannot reach the shared counters lapses.
+    fn settle(&self, settlement: &Settlement<'_>);
+}
+
+/// Permits that were taken, and what they should have been.
+#[derive(Clone, Copy, Debug)]
+pub struct Settlement<'a> {
+    /// As it was asked for.
+    pub take: Take<'a>,
+    /// Where it was counted.
+    pub booked: Booked,
+    /// What the call did cost; also 0.
+    pub cost: u64,
+}
+
+impl Settlement<'_> {
+    /// What is to be given back, and what is to be charged; one of them is 0.
+    #[must_use]
+    pub fn differences(&self) -> (u64, u64) {
+        let taken = self.take.cost;
+        (taken.saturating_sub(self.cost), self.cost.saturating_sub(taken))
+    }
+}
+
+/// Where permits are counted that were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The slot of the window.
+    pub slot: u64,
+    /// Whether in the counters that nodes share.
+    pub is_shared: bool,
 }
 
 /// A request for permits.
@@ -235,6 +269,8 @@ pub struct Decision {
     pub remaining: u64,
     /// Until some permits come back; for a refusal, until asking again can help.
     pub reset: Duration,
+    /// Where what was given is counted; none where nothing was, or nobody counts.
+    pub booked: Option<Booked>,
 }
 
 /// Requests under way on this node.

@@ -16,7 +16,7 @@ use crate::jose::Remembered;
 use crate::policy::{Caller, Cx, Refusal};
 use crate::ports::{
     Cache, Call, Calling, Concurrency, Counters, Decision, Enter, Entered, Gate, HttpCall, KeySets,
-    Login, Permit, Ports, Proving, Take, Taken, Turn,
+    Login, Permit, Ports, Proving, Settlement, Take, Taken, Turn,
 };
 use crate::stored::{Digest, Key, Outcome, Stored, Variants};
 
@@ -196,6 +196,7 @@ impl Counters for Rehearsal<'_> {
             is_admitted: true,
             remaining: take.definition.limit,
             reset: take.definition.window.left_at(take.now_unix_micros),
+            booked: None,
         };
         Taken::Now(self.look(&take).unwrap_or_else(unknown))
     }
@@ -203,6 +204,8 @@ impl Counters for Rehearsal<'_> {
     fn look(&self, take: &Take<'_>) -> Option<Decision> {
         self.world.counters().look(take)
     }
+
+    fn settle(&self, _settlement: &Settlement<'_>) {}
 }
 
 /// Lets everyone in, and counts nobody.

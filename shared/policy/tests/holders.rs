@@ -102,7 +102,7 @@ async fn answers_are_masked_with_the_key_of_the_place() {
     // It answers in the upstream's place, after what masks.
     let answer = "respond: {status: 200, json: {name: Ada}}";
     let text = "mask: {rules: [{json_path: $.name, hash: {key: {secret: token}}}]}";
-    let masked = async |place: &str, world: World| {
+    let masked = async |place: &str, world: &World| {
         let policies = [policy_at(place, text), policy_at(place, answer)];
         let met = world.exchange(&Chain::assemble([policies.as_slice()]), request(&[])).await;
         assert_eq!(met.refused(), None);
@@ -114,11 +114,11 @@ async fn answers_are_masked_with_the_key_of_the_place() {
         assert!(text.starts_with("{\"name\":\"") && !text.contains("Ada"), "{text}");
         text
     };
-    let of_operators = masked("Gateway/default/default/mask", world()).await;
-    let of_acme = masked("Api/acme/orders/mask", world()).await;
+    let of_operators = masked("Gateway/default/default/mask", &world()).await;
+    let of_acme = masked("Api/acme/orders/mask", &world()).await;
     assert_ne!(of_operators, of_acme);
     // A call of the operators' own tenant is masked alike, wherever that is written.
     let mut own = world();
     own.route.tenant = name("default");
-    assert_eq!(masked("Api/default/orders/mask", own).await, of_operators);
+    assert_eq!(masked("Api/default/orders/mask", &own).await, of_operators);
 }

@@ -97,7 +97,8 @@ fn what_is_not_asked_for_anything_allocates_nothing() {
 
 #[test]
 fn a_cost_that_is_worked_out_allocates_no_more_than_one_that_is_given() {
-    let fixed = Some(Decision { is_admitted: true, remaining: 1, reset: Duration::ZERO });
+    let fixed =
+        Some(Decision { is_admitted: true, remaining: 1, reset: Duration::ZERO, booked: None });
     let mut world = World::default();
     world.counters.fixed = fixed;
     let limit =

@@ -122,6 +122,7 @@ mod tests {
             window: Duration::from_secs(1).into(),
             enforcement: Enforcement::Exact,
             on_failure: OnFailure::Open,
+            is_settled: false,
         };
         let tenant = Name::from_text(tenant).unwrap();
         look(&Take {

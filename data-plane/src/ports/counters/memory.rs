@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tollgate_policy::limit::Usage;
-use tollgate_policy::ports::{Decision, Take};
+use tollgate_policy::ports::{Decision, Settlement, Take};
 
 use super::key::{Shards, Table};
 
@@ -42,6 +42,22 @@ impl Memory {
             shard.subjects.insert(key, usage);
         }
         decision
+    }
+
+    /// Puts right what was taken. Where the subject is gone, what is charged counts for now.
+    pub(super) fn settle(&self, key: u128, settlement: &Settlement<'_>, now_unix_micros: u64) {
+        let Settlement { take: Take { definition, .. }, booked, .. } = *settlement;
+        let differences = settlement.differences();
+        let (_, more) = differences;
+        let mut shard = lock(self.shards.of(key));
+        if let Some(usage) = shard.subjects.get_mut(&key) {
+            usage.settle(definition, booked.slot, differences, now_unix_micros);
+        } else if more > 0 {
+            let mut usage = Usage::default();
+            usage.settle(definition, booked.slot, differences, now_unix_micros);
+            shard.make_room(now_unix_micros);
+            shard.subjects.insert(key, usage);
+        }
     }
 
     /// What [`Memory::take`] would answer.
@@ -107,6 +123,7 @@ mod tests {
             window: Duration::from_secs(1).into(),
             enforcement: Enforcement::Local,
             on_failure: OnFailure::Open,
+            is_settled: false,
         }
     }
 

@@ -25,7 +25,9 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tollgate_policy::limit::{Definition, Enforcement, OnFailure};
-use tollgate_policy::ports::{Counters, Decision, Take, Taken};
+use tollgate_policy::ports::{Booked, Counters, Decision, Settlement, Take, Taken};
+
+use crate::clock::unix_micros;
 
 use self::key::Keys;
 use self::lease::{Enrolled, NextBlock, Refill, Spend, Subject};
@@ -209,7 +211,9 @@ impl NodeCounters {
             return self.without_redis(shared, key, take);
         };
         if reply.granted > 0 {
-            return Decision { is_admitted: true, remaining: reply.left, reset: reply.reset };
+            let booked = Some(Booked { slot: reply.slot, is_shared: true });
+            let (remaining, reset) = (reply.left, reply.reset);
+            return Decision { is_admitted: true, remaining, reset, booked };
         }
         let now_ms = shared.clock.now();
         let subject = shared.subjects.find_or_make(key, now_ms, || call.key.to_owned());
@@ -243,10 +247,11 @@ impl NodeCounters {
         match on_failure {
             OnFailure::Open => {
                 let reset = window.left_at(take.now_unix_micros);
-                Decision { is_admitted: true, remaining: limit, reset }
+                Decision { is_admitted: true, remaining: limit, reset, booked: None }
             }
             OnFailure::Closed => {
-                Decision { is_admitted: false, remaining: 0, reset: RESET_WHILE_AWAY }
+                let reset = RESET_WHILE_AWAY;
+                Decision { is_admitted: false, remaining: 0, reset, booked: None }
             }
             OnFailure::LocalShare => {
                 // A refusal that is still remembered is more than this node knows by itself.
@@ -276,6 +281,21 @@ impl Counters for NodeCounters {
             self.take_exact(shared, key, take)
         } else {
             self.take_leased(shared, key, take)
+        }
+    }
+
+    fn settle(&self, settlement: &Settlement<'_>) {
+        let key = self.keys.key(&settlement.take);
+        match &self.shared {
+            Some(shared) if settlement.booked.is_shared => {
+                let now_ms = shared.clock.now();
+                let redis_key = || key::redis_key(&settlement.take);
+                let subject = shared.subjects.find_or_make(key, now_ms, redis_key);
+                if subject.owe(settlement) {
+                    shared.queue.ask_ahead(subject);
+                }
+            }
+            Some(_) | None => self.memory.settle(key, settlement, unix_micros()),
         }
     }
 

@@ -19,6 +19,7 @@ fn definition(limit: u64, window: Duration) -> Definition {
         window: window.into(),
         enforcement: Enforcement::Exact,
         on_failure: OnFailure::Closed,
+        is_settled: false,
     }
 }
 
@@ -32,8 +33,8 @@ struct Step {
     divisor: u64,
     limit: u64,
     slots: Counted,
-    /// How many slots ago something was taken that is given back now, and how much.
-    give_back: Option<(u64, u64)>,
+    /// How many slots ago something was taken that is given back now, and how much; below 0, charged.
+    give_back: Option<(u64, i64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +83,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let calendar = (windows, ahead).prop_map(|(micros, ahead)| Counted::Calendar { micros, ahead });
     let slots = prop_oneof![2 => rolling, 1 => calendar];
     let asked = (0..6_u64, 0..40_u64, 0..3_u64, 1..9_u64);
-    let given_back = prop::option::weighted(0.2, (0..3_u64, 0..20_u64));
+    let given_back = prop::option::weighted(0.2, (0..40_u64, -20..20_i64));
     let step = (times, asked, 1..60_u64, slots, given_back).prop_map(
         |(micros, (need, ahead, fewest, divisor), limit, slots, give_back)| Step {
             micros,
@@ -112,7 +113,7 @@ fn the_script_does_what_the_model_does() {
         let (mut model, mut now) = (Model::default(), START);
         for step in steps {
             now += step.micros;
-            let give_back: Vec<(u64, u64)> = step
+            let give_back: Vec<(u64, i64)> = step
                 .give_back
                 .iter()
                 .map(|(ago, count)| (step.slots.slot(now, *ago), *count))
@@ -187,7 +188,12 @@ proptest! {
     #[test]
     fn the_model_does_what_usage_does(
         limit in 1_u64..30,
-        steps in prop::collection::vec((prop_oneof![9 => 0_u64..400_000, 1 => 0..90_000_000_000_u64], 1_u64..5, prop::option::weighted(0.05, 0..5_usize)), 1..200),
+        steps in prop::collection::vec((
+            prop_oneof![9 => 0_u64..400_000, 1 => 0..90_000_000_000_u64],
+            1_u64..5,
+            prop::option::weighted(0.05, 0..5_usize),
+            prop::option::weighted(0.2, (0..8_usize, 0_u64..9)),
+        ), 1..200),
     ) {
         let (mut usage, mut model, mut now) = (Usage::default(), Model::default(), START);
         let mut definition = definition(limit, Duration::from_secs(1));
@@ -199,7 +205,8 @@ proptest! {
             calendar(Unit::Minute),
             calendar(Unit::Day),
         ];
-        for (micros, cost, edited) in steps {
+        let mut booked = Vec::new();
+        for (micros, cost, edited, settled) in steps {
             now += micros;
             if let Some(edited) = edited {
                 definition.window = windows[edited].clone();
@@ -208,6 +215,19 @@ proptest! {
             let reply = model.take(&Call::all_or_none("key", &take(&definition, cost, now)), now);
             prop_assert_eq!(decision.is_admitted, reply.granted == cost);
             prop_assert_eq!((decision.remaining, decision.reset), (reply.left, reply.reset));
+            let slot = decision.booked.map(|booked| booked.slot);
+            prop_assert_eq!(slot, decision.is_admitted.then_some(reply.slot));
+            booked.extend(slot.map(|slot| (slot, cost)));
+            // One of the newest is settled, also after an edit.
+            let Some((ago, did_cost)) = settled.filter(|(ago, _)| *ago < booked.len()) else { continue };
+            let (slot, cost) = booked.remove(booked.len() - 1 - ago);
+            let differences = (cost.saturating_sub(did_cost), did_cost.saturating_sub(cost));
+            usage.settle(&definition, slot, differences, now);
+            let back = [(slot, i64::try_from(cost).unwrap() - i64::try_from(did_cost).unwrap())];
+            let nothing = take(&definition, 0, now);
+            let call = Call { give_back: &back, ..Call::all_or_none("key", &nothing) };
+            let left = model.take(&call, now).left;
+            prop_assert_eq!(limit.saturating_sub(usage.used()), left);
         }
     }
 }

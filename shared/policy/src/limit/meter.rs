@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tollgate_model::{Issues, Name, ResourceId};
 
 use super::cost::{Cost, NoPrice, Price};
+use super::settle::{Reservation, Settle, Teller};
 use super::subject::{By, Subject};
 use super::{Definition, Window};
 use crate::body::Body;
 use crate::policy::{Cx, Flow, Refusal, Scope};
-use crate::ports::{Decision, Take, Taken};
+use crate::ports::{Decision, Settlement, Take, Taken};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -25,6 +26,8 @@ pub struct Meter {
     field_start: Box<str>,
     /// What one request takes.
     price: Price,
+    /// Who tells what it did take.
+    teller: Option<Teller>,
     /// Whether it only watches.
     is_shadow: bool,
 }
@@ -35,17 +38,34 @@ pub struct Counting {
     pub by: Option<Subject>,
     /// What one request takes.
     pub cost: Option<Cost>,
+    /// Who tells what it did take.
+    pub settle: Option<Settle>,
     /// Whether it only watches.
     pub is_shadow: bool,
 }
 
-/// What came of counting a request.
+/// What a limit hands from a request to its answer.
+#[derive(Debug)]
+pub struct Held {
+    left: Left,
+    /// What is to be settled.
+    reservation: Option<Box<Reservation>>,
+}
+
+/// What a client is told.
 #[derive(Clone, Copy, Debug)]
+struct Left {
+    permits: u64,
+    reset: Duration,
+}
+
+/// What came of counting a request.
+#[derive(Debug)]
 pub enum Counted {
     /// It costs nothing: it is let on, and told nothing of the limit.
     Free,
     /// What the counter said.
-    Asked(Decision),
+    Asked(Decision, Option<Box<Reservation>>),
     /// What it costs is not known, or more than the limit.
     Unpriced(NoPrice),
 }
@@ -63,7 +83,7 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// Every fault, with pointers below `/by` and `/cost`.
+    /// Every fault, with pointers below `/by`, `/cost` and `/settle`.
     pub fn compile(
         definition: Definition,
         name: &Name,
@@ -72,11 +92,12 @@ impl Meter {
     ) -> Result<Self, Issues> {
         let by = By::compile(counting.by, scope);
         let price = Price::compile(counting.cost, definition.limit, scope);
-        let (by, price) = match (by, price) {
-            (Ok(by), Ok(price)) => (by, price),
-            (by, price) => {
+        let teller = counting.settle.as_ref().map(Teller::compile).transpose();
+        let (by, price, teller) = match (by, price, teller) {
+            (Ok(by), Ok(price), Ok(teller)) => (by, price, teller),
+            (by, price, teller) => {
                 let mut issues = Issues::default();
-                for faults in [by.err(), price.err()].into_iter().flatten() {
+                for faults in [by.err(), price.err(), teller.err()].into_iter().flatten() {
                     issues.extend_under("", faults);
                 }
                 return Err(issues);
@@ -93,7 +114,7 @@ impl Meter {
         };
         let field_start = format!("\"{name}\";r=").into_boxed_str();
         let is_shadow = counting.is_shadow;
-        Ok(Self { definition, by, policy_field, field_start, price, is_shadow })
+        Ok(Self { definition, by, policy_field, field_start, price, teller, is_shadow })
     }
 
     /// The counter that it keeps.
@@ -123,10 +144,14 @@ impl Meter {
             cost,
             now_unix_micros: cx.now_unix_micros,
         };
-        Counted::Asked(match cx.ports.counters().take(take) {
+        let decision = match cx.ports.counters().take(take) {
             Taken::Now(decision) => decision,
             Taken::Wait(decision) => decision.await,
-        })
+        };
+        let booked = decision.booked.filter(|_| self.teller.is_some());
+        let reservation =
+            booked.map(|booked| Box::new(Reservation { subject: (*subject).into(), cost, booked }));
+        Counted::Asked(decision, reservation)
     }
 
     /// Lets a request on, or turns it away: over the limit with this code and detail.
@@ -135,40 +160,69 @@ impl Meter {
         counted: Counted,
         cx: &mut Cx<'_>,
         told: (&'static str, &'static str),
-    ) -> Flow<Option<Decision>> {
+    ) -> Flow<Option<Held>> {
         let now = cx.now_unix_micros;
-        let (decision, refusal) = match counted {
+        let (held, refusal) = match counted {
             Counted::Free => return Flow::Next(None),
-            Counted::Asked(decision) if decision.is_admitted => return Flow::Next(Some(decision)),
-            Counted::Asked(decision) => (Some(decision), self.refuse(decision, now, told)),
+            Counted::Asked(Decision { is_admitted, remaining, reset, .. }, reservation) => {
+                let left = Left { permits: remaining, reset };
+                let held = Some(Held { left, reservation });
+                if is_admitted {
+                    return Flow::Next(held);
+                }
+                (held, self.refuse(left, now, told))
+            }
             Counted::Unpriced(no_price) => (None, self.refuse_unpriced(no_price, now)),
         };
         if self.is_shadow {
             cx.shadowed.get_or_insert(refusal.code);
-            return Flow::Next(decision);
+            return Flow::Next(held);
         }
         refusal.into_flow()
     }
 
-    /// Tells a client what is left, unless it only watches or has not counted the request.
-    pub fn tell(&self, decision: Option<Decision>, now_unix_micros: u64, headers: &mut HeaderMap) {
-        let Some(decision) = decision.filter(|_| !self.is_shadow) else { return };
-        for (name, value) in self.fields(decision, now_unix_micros) {
-            headers.append(name, value);
+    /// Settles what the call did cost, and tells the client what is left: unless it only watches, or has not counted
+    /// the request.
+    pub fn answer(&self, held: &mut Option<Held>, cx: &Cx<'_>, response: &mut Response<Body>) {
+        let did_cost = self.teller.as_ref().and_then(|teller| teller.told(response));
+        let Some(Held { left, reservation }) = held else { return };
+        if let (Some(cost), Some(reservation)) = (did_cost, reservation.take()) {
+            self.settle(&reservation, cost, cx);
+            left.permits = left.permits.saturating_add(reservation.cost).saturating_sub(cost);
+        }
+        if !self.is_shadow {
+            let headers = response.headers_mut();
+            for (name, value) in self.fields(*left, cx.now_unix_micros) {
+                headers.append(name, value);
+            }
+        }
+    }
+
+    fn settle(&self, reservation: &Reservation, cost: u64, cx: &Cx<'_>) {
+        let Reservation { subject, cost: taken, booked } = reservation;
+        let take = Take {
+            definition: &self.definition,
+            tenant: &cx.route.tenant,
+            subject,
+            cost: *taken,
+            now_unix_micros: cx.now_unix_micros,
+        };
+        if cost != *taken {
+            cx.ports.counters().settle(&Settlement { take, booked: *booked, cost });
         }
     }
 
     /// Tells a client that nothing is left, and until when.
     fn refuse(
         &self,
-        decision: Decision,
+        left: Left,
         now_unix_micros: u64,
         (code, detail): (&'static str, &'static str),
     ) -> Refusal {
-        let wait = HeaderValue::from(whole_seconds(decision.reset));
+        let wait = HeaderValue::from(whole_seconds(left.reset));
         let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
             .with(header::RETRY_AFTER, wait);
-        refusal.headers.extend(self.fields(decision, now_unix_micros));
+        refusal.headers.extend(self.fields(left, now_unix_micros));
         refusal
     }
 
@@ -181,15 +235,15 @@ impl Meter {
 
     fn fields(
         &self,
-        decision: Decision,
+        left: Left,
         now_unix_micros: u64,
     ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         // draft-ietf-httpapi-ratelimit-headers-11 §2: `"name";r=12;t=30`.
         let left = joined(&[
             &self.field_start,
-            itoa::Buffer::new().format(decision.remaining),
+            itoa::Buffer::new().format(left.permits),
             ";t=",
-            itoa::Buffer::new().format(whole_seconds(decision.reset)),
+            itoa::Buffer::new().format(whole_seconds(left.reset)),
         ]);
         let left = left.map(|value| (RATELIMIT, value));
         self.policy(now_unix_micros).into_iter().chain(left)

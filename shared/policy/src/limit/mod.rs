@@ -18,6 +18,8 @@ mod usage;
 pub mod subject;
 // What one request takes.
 pub mod cost;
+// What one request did take, told by its answer.
+pub mod settle;
 // What every limit that is counted does with a request.
 pub mod meter;
 // What all limits have in common in what an operator writes.
@@ -45,6 +47,8 @@ pub struct Definition {
     pub enforcement: Enforcement,
     /// What to do while the shared counters cannot be reached.
     pub on_failure: OnFailure,
+    /// Whether calls are settled when they end, so that permits may come back before their time.
+    pub is_settled: bool,
 }
 
 /// Over what time a limit counts.

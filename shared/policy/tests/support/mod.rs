@@ -20,7 +20,7 @@ use tollgate_policy::policies::{AnyPolicy, Shared};
 use tollgate_policy::policy::{Caller, Client, ClientCertificate, Parameters, RouteFacts};
 use tollgate_policy::ports::{
     Cache, Call, CallAnswer, Calling, Concurrency, Counters, Decision, Enter, Entered, FoundKeys,
-    Gate, HttpCall, KeySets, Login, Permit, Ports, Proof, Proving, Take, Taken,
+    Gate, HttpCall, KeySets, Login, Permit, Ports, Proof, Proving, Settlement, Take, Taken,
 };
 use tollgate_policy::stored::Caching;
 use tollgate_policy::{Body, Claims, Cx, Flow, Onward, Refusal, Scope};
@@ -150,10 +150,24 @@ impl World {
     }
 
     /// Sends a request through a chain and an empty answer with status 200 back.
-    pub(crate) async fn exchange(&self, chain: &Chain, mut request: Request<Body>) -> Met {
+    pub(crate) async fn exchange(&self, chain: &Chain, request: Request<Body>) -> Met {
+        self.exchange_answered(chain, request, &[]).await
+    }
+
+    /// The same where the upstream's answer has these fields.
+    pub(crate) async fn exchange_answered(
+        &self,
+        chain: &Chain,
+        mut request: Request<Body>,
+        fields: &[(&str, &str)],
+    ) -> Met {
         let (mut carries, mut cx) = (Carries::default(), self.cx());
         let mut response = match chain.on_request(&mut cx, &mut request, &mut carries).await {
-            Flow::Next(()) => Response::new(Body::Empty),
+            Flow::Next(()) => {
+                let answer = Response::builder();
+                let fields = fields.iter().copied();
+                fields.fold(answer, |answer, (n, v)| answer.header(n, v)).body(Body::Empty).unwrap()
+            }
             Flow::Refuse(refusal) => {
                 let claims = cx.claims.take();
                 return Met { refusal: Some(*refusal), claims, ..Met::new(cx.identity, request) };
@@ -414,6 +428,15 @@ impl Counters for CountersDouble {
         let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
         let mut usage = self.usages.borrow().get(&key).cloned().unwrap_or_default();
         Some(usage.take(take.definition, take.definition.limit, take.cost, take.now_unix_micros))
+    }
+
+    fn settle(&self, settlement: &Settlement<'_>) {
+        let take = &settlement.take;
+        let key = format!("{} {} {}", take.definition.id, take.tenant, take.subject);
+        let (slot, differences) = (settlement.booked.slot, settlement.differences());
+        let mut usages = self.usages.borrow_mut();
+        let usage = usages.entry(key).or_default();
+        usage.settle(take.definition, slot, differences, take.now_unix_micros);
     }
 }
 

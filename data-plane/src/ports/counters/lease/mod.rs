@@ -19,6 +19,8 @@
 
 // Permits in one word.
 mod block;
+// Refusals that are remembered.
+mod denial;
 // The calls.
 mod plan;
 
@@ -29,11 +31,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
-use tollgate_policy::limit::{Definition, Enforcement, SLOTS, Window, slot_micros};
-use tollgate_policy::ports::Decision;
+use tollgate_policy::limit::{Definition, SLOTS, Window, slot_micros};
+use tollgate_policy::ports::{Booked, Decision, Settlement};
 
 use super::script::Reply;
 use block::Block;
+use denial::Denial;
 pub(super) use plan::{Plan, large};
 
 /// Slots before the current one that count for a leased limit.
@@ -41,8 +44,6 @@ const LOOK_BACK: u64 = SLOTS + 1;
 /// A block is held no longer, so that what an idle node holds is soon back, and that clocks which
 /// run at different rates cannot drift apart by more than a fraction of a millisecond.
 const LONGEST_MS: u64 = 2_000;
-/// While a subject is over its limit, Redis is asked again so often.
-const LONGEST_DENIAL_MS: u64 = 1_000;
 /// A block is to last so long, or one slot where that is shorter.
 const HORIZON_MS: u64 = 500;
 /// The next block is asked for so long before this one ends.
@@ -65,6 +66,8 @@ pub(super) struct Subject {
     shape: AtomicU64,
     /// With no more than this in the block, the next one is asked for.
     low_water: AtomicU64,
+    /// Where the block is counted, for those who spend from it.
+    slot: AtomicU64,
     /// Permits that nobody had taken at the last answer.
     left_in_redis: AtomicU64,
     /// When permits come back, in the node's milliseconds.
@@ -74,26 +77,14 @@ pub(super) struct Subject {
     ledger: Mutex<Ledger>,
 }
 
-/// A refusal by Redis, kept so that a subject over its limit costs no traffic.
-#[derive(Default)]
-struct Denial {
-    /// Redis is not asked before.
-    holds_until_ms: AtomicU64,
-    /// What the request is told.
-    until_ms: AtomicU64,
-    limit: AtomicU64,
-    shape: AtomicU64,
-    cost: AtomicU64,
-}
-
 /// What only refilling touches.
 #[derive(Default)]
 struct Ledger {
     definition: Option<Definition>,
     /// Where the block is counted.
     slot: u64,
-    /// Slots, and permits to give back to them.
-    owed: SmallVec<[(u64, u64); 2]>,
+    /// Slots, and permits to give back to them; below 0, to charge.
+    owed: SmallVec<[(u64, i64); 2]>,
     waiters: VecDeque<Waiter>,
     is_under_way: bool,
     /// Whether the reconciler has it on its list.
@@ -164,6 +155,7 @@ impl Subject {
             limit: AtomicU64::new(0),
             shape: AtomicU64::new(0),
             low_water: AtomicU64::new(0),
+            slot: AtomicU64::new(0),
             left_in_redis: AtomicU64::new(0),
             resets_at_ms: AtomicU64::new(0),
             denial: Denial::default(),
@@ -178,7 +170,7 @@ impl Subject {
 
     /// Whether nothing is lost with it, but for what others still hold of it.
     pub(super) fn is_idle(&self, now_ms: u64) -> bool {
-        self.denial.holds_until_ms.load(Ordering::Relaxed) <= now_ms
+        self.denial.is_over(now_ms)
             && Block::unpack(self.block.load(Ordering::Relaxed)).permits == 0
     }
 
@@ -192,6 +184,8 @@ impl Subject {
                     break;
                 }
                 let rest = Block { ends_at_ms, permits: permits - cost };
+                // It is this block's: one that is in its place by now fails the exchange.
+                let slot = self.slot.load(Ordering::Acquire);
                 match self.block.compare_exchange_weak(
                     word,
                     rest.pack(),
@@ -200,7 +194,7 @@ impl Subject {
                 ) {
                     Ok(_) => {
                         return Spend::Done(
-                            self.admitted(rest.permits, now_ms),
+                            self.admitted(rest.permits, slot, now_ms),
                             self.look_ahead(rest, now_ms),
                         );
                     }
@@ -209,53 +203,6 @@ impl Subject {
             }
         }
         self.denial(definition, cost, now_ms).map_or(Spend::Nothing, Spend::Denied)
-    }
-
-    /// A refusal that still holds for such a request.
-    pub(super) fn denial(
-        &self,
-        definition: &Definition,
-        cost: u64,
-        now_ms: u64,
-    ) -> Option<Decision> {
-        let denial = &self.denial;
-        let holds = denial.holds_until_ms.load(Ordering::Acquire) > now_ms
-            && denial.cost.load(Ordering::Relaxed) <= cost
-            && denial.limit.load(Ordering::Relaxed) == definition.limit
-            && denial.shape.load(Ordering::Relaxed) == definition.window.shape();
-        holds.then(|| Decision {
-            is_admitted: false,
-            remaining: self.left_in_redis.load(Ordering::Relaxed).min(cost.saturating_sub(1)),
-            reset: Duration::from_millis(
-                denial.until_ms.load(Ordering::Relaxed).saturating_sub(now_ms).max(1),
-            ),
-        })
-    }
-
-    /// Keeps a refusal by Redis until asking again can help.
-    pub(super) fn deny(
-        &self,
-        definition: &Definition,
-        cost: u64,
-        reply: &Reply,
-        now_ms: u64,
-    ) -> Decision {
-        let denial = &self.denial;
-        let reset_ms = ceil_millis(reply.reset);
-        // Not in force while its parts do not belong together.
-        denial.holds_until_ms.store(0, Ordering::Release);
-        denial.until_ms.store(now_ms.saturating_add(reset_ms), Ordering::Relaxed);
-        denial.cost.store(cost, Ordering::Relaxed);
-        denial.limit.store(definition.limit, Ordering::Relaxed);
-        denial.shape.store(definition.window.shape(), Ordering::Relaxed);
-        self.left_in_redis.store(reply.left, Ordering::Relaxed);
-        // Other nodes may give permits back: of a leased limit some can be had before the window moves on.
-        let holds_ms = match definition.enforcement {
-            Enforcement::Leased => reset_ms.min(LONGEST_DENIAL_MS),
-            Enforcement::Exact | Enforcement::Local => reset_ms,
-        };
-        denial.holds_until_ms.store(now_ms.saturating_add(holds_ms), Ordering::Release);
-        Decision { is_admitted: false, remaining: reply.left, reset: reply.reset }
     }
 
     /// Waits for permits, unless there are some by now.
@@ -273,6 +220,20 @@ impl Subject {
         let refill =
             if is_first && !ledger.is_under_way { Refill::IsNeeded } else { Refill::WillCome };
         Enrolled::Waits(receiver, refill)
+    }
+
+    /// Notes what a call that has ended is to be put right by. Whether the reconciler is to be asked for it.
+    pub(super) fn owe(&self, settlement: &Settlement<'_>) -> bool {
+        let (back, more) = settlement.differences();
+        let difference = signed(back).saturating_sub(signed(more));
+        let mut ledger = self.ledger();
+        ledger.definition = Some(settlement.take.definition.clone());
+        ledger.owe(settlement.booked.slot, difference);
+        drop(ledger);
+        if back > 0 {
+            self.denial.forget();
+        }
+        !self.is_queued.swap(true, Ordering::AcqRel)
     }
 
     /// Decides on a call; none where none is needed, or one is under way.
@@ -328,6 +289,7 @@ impl Subject {
         let held = self.take_back_unless(&mut ledger, slot, shape);
         let mut permits = reply.granted.saturating_add(held).min(Block::MOST);
         ledger.slot = slot;
+        self.slot.store(slot, Ordering::Release);
         self.limit.store(definition.limit, Ordering::Release);
         self.shape.store(shape, Ordering::Release);
         self.left_in_redis.store(reply.left, Ordering::Relaxed);
@@ -339,7 +301,7 @@ impl Subject {
         if ends_at_ms <= now_ms && permits > 0 {
             // The answer took longer than its permits last.
             left = left.saturating_add(permits);
-            ledger.owed.push((slot, std::mem::take(&mut permits)));
+            ledger.owe(slot, signed(std::mem::take(&mut permits)));
         }
         let answer = Reply { left, ..*reply };
         let refill = self.serve(&mut ledger, definition, (&answer, now_ms), &mut permits);
@@ -369,7 +331,7 @@ impl Subject {
         let mut refill = Refill::WillCome;
         for waiter in std::mem::take(&mut ledger.waiters) {
             if waiter.cost <= *permits {
-                let decision = self.admitted(*permits - waiter.cost, now_ms);
+                let decision = self.admitted(*permits - waiter.cost, ledger.slot, now_ms);
                 // A request that went away leaves its permits to the next.
                 if waiter.answer.send(Some(decision)).is_ok() {
                     *permits -= waiter.cost;
@@ -400,13 +362,14 @@ impl Subject {
             && self.shape.load(Ordering::Acquire) == definition.window.shape()
     }
 
-    fn admitted(&self, permits: u64, now_ms: u64) -> Decision {
+    fn admitted(&self, permits: u64, slot: u64, now_ms: u64) -> Decision {
         Decision {
             is_admitted: true,
             remaining: self.left_in_redis.load(Ordering::Relaxed).saturating_add(permits),
             reset: Duration::from_millis(
                 self.resets_at_ms.load(Ordering::Relaxed).saturating_sub(now_ms),
             ),
+            booked: Some(Booked { slot, is_shared: true }),
         }
     }
 
@@ -426,7 +389,7 @@ impl Subject {
     fn take_back(&self, ledger: &mut Ledger) {
         let block = Block::unpack(self.block.swap(Block::NONE.pack(), Ordering::AcqRel));
         if block.permits > 0 {
-            ledger.owed.push((ledger.slot, block.permits));
+            ledger.owe(ledger.slot, signed(block.permits));
         }
     }
 
@@ -435,15 +398,15 @@ impl Subject {
     fn take_back_unless(&self, ledger: &mut Ledger, slot: u64, shape: u64) -> u64 {
         let block = Block::unpack(self.block.swap(Block::NONE.pack(), Ordering::AcqRel));
         if self.shape.load(Ordering::Acquire) != shape {
-            // Slots of another window: their numbers mean nothing any more, so the permits lapse.
-            ledger.owed.clear();
+            // Slots of another window: their numbers mean nothing any more, so the permits lapse; what is charged counts for now.
+            ledger.owed.retain(|(_, permits)| *permits < 0);
             return 0;
         }
         if ledger.slot == slot {
             return block.permits;
         }
         if block.permits > 0 {
-            ledger.owed.push((ledger.slot, block.permits));
+            ledger.owe(ledger.slot, signed(block.permits));
         }
         0
     }
@@ -455,6 +418,14 @@ impl Subject {
 }
 
 impl Ledger {
+    /// Adds to what is to be given back to a slot; below 0, to be charged.
+    fn owe(&mut self, slot: u64, permits: i64) {
+        match self.owed.iter_mut().find(|(known, _)| *known == slot) {
+            Some((_, owed)) => *owed = owed.saturating_add(permits),
+            None => self.owed.push((slot, permits)),
+        }
+    }
+
     /// What the next block should hold for the demand since the last one to last for a horizon.
     /// Grows by at most four times a step, so that a burst does not take what others need.
     fn demand(&self, definition: &Definition, need: u64, block: Block, now_ms: u64) -> u64 {
@@ -483,6 +454,11 @@ fn beyond_slot_ms(window: &Window) -> u64 {
         // What is counted in one window is spent in that one.
         Window::Calendar(_) => 0,
     }
+}
+
+/// Permits as a number that can be below 0.
+fn signed(permits: u64) -> i64 {
+    i64::try_from(permits).unwrap_or(i64::MAX)
 }
 
 fn floor_millis(duration: Duration) -> u64 {

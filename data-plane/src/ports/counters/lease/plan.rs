@@ -13,7 +13,7 @@ pub(crate) struct Plan {
     pub(super) need: u64,
     pub(super) want: u64,
     pub(super) fewest: u64,
-    pub(super) give_back: SmallVec<[(u64, u64); 2]>,
+    pub(super) give_back: SmallVec<[(u64, i64); 2]>,
     pub(super) asked_at_ms: u64,
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
-use tollgate_policy::limit::OnFailure;
+use tollgate_policy::limit::{Enforcement, OnFailure};
 
 use super::super::script::model::Model;
 use super::*;
@@ -18,6 +18,7 @@ fn definition(limit: u64) -> Definition {
         window: (SLOT * 32).into(),
         enforcement: Enforcement::Leased,
         on_failure: OnFailure::Closed,
+        is_settled: false,
     }
 }
 
@@ -123,7 +124,7 @@ fn where_nothing_is_left_all_who_wait_are_refused_and_the_next_is_at_once() {
     };
     assert!(!again.is_admitted && again.reset > Duration::from_secs(19), "{again:?}");
     // Other nodes may have given permits back.
-    assert!(matches!(subject.spend(&definition(100), 1, 1 + LONGEST_DENIAL_MS), Spend::Nothing));
+    assert!(matches!(subject.spend(&definition(100), 1, 1 + denial::LONGEST_MS), Spend::Nothing));
 }
 
 #[test]
@@ -372,4 +373,58 @@ proptest! {
             prop_assert!(in_window <= limit, "{in_window} of {limit} at {elapsed}");
         }
     }
+}
+
+#[test]
+fn what_is_settled_goes_to_the_slot_where_it_was_taken() {
+    let subject = with_block(10);
+    let definition = definition(100);
+    let Spend::Done(decision, _) = subject.spend(&definition, 4, 10) else { panic!("nothing") };
+    let booked = decision.booked.unwrap();
+    assert_eq!((booked.slot, booked.is_shared), (100, true));
+    let tenant = tollgate_model::Name::default_name();
+    let take = tollgate_policy::ports::Take {
+        definition: &definition,
+        tenant: &tenant,
+        subject: "subject",
+        cost: 4,
+        now_unix_micros: 0,
+    };
+    // The reconciler is asked once for all that is gathered meanwhile.
+    for (cost, is_asked) in [(1, true), (9, false), (0, false)] {
+        assert_eq!(subject.owe(&Settlement { take, booked, cost }), is_asked);
+    }
+    let other = Booked { slot: 98, is_shared: true };
+    subject.owe(&Settlement { take, booked: other, cost: 5 });
+    let plan = subject.plan(Reason::Demand, 11).unwrap();
+    assert_eq!(plan.give_back.as_slice(), &[(100, 3 - 5 + 4), (98, -1)]);
+}
+
+#[test]
+fn a_refusal_is_forgotten_where_permits_come_back() {
+    let subject = with_block(1);
+    let settled =
+        Definition { is_settled: true, enforcement: Enforcement::Exact, ..definition(100) };
+    let reply = Reply { granted: 0, left: 0, reset: Duration::from_secs(3_600), ..reply(0, 30) };
+    subject.deny(&settled, 1, &reply, 10);
+    assert!(subject.denial(&settled, 1, 500).is_some());
+    // Other nodes' calls end, too.
+    assert!(subject.denial(&settled, 1, 10 + denial::LONGEST_MS).is_none());
+    let for_good = Definition { is_settled: false, ..settled.clone() };
+    subject.deny(&for_good, 1, &reply, 10);
+    assert!(subject.denial(&for_good, 1, 10 + denial::LONGEST_MS).is_some());
+    let tenant = tollgate_model::Name::default_name();
+    let take = tollgate_policy::ports::Take {
+        definition: &settled,
+        tenant: &tenant,
+        subject: "subject",
+        cost: 2,
+        now_unix_micros: 0,
+    };
+    let booked = Booked { slot: 100, is_shared: true };
+    subject.deny(&settled, 1, &reply, 10);
+    subject.owe(&Settlement { take, booked, cost: 3 });
+    assert!(subject.denial(&settled, 1, 11).is_some());
+    subject.owe(&Settlement { take, booked, cost: 1 });
+    assert!(subject.denial(&settled, 1, 11).is_none());
 }

@@ -23,8 +23,8 @@ pub(super) struct Call<'a> {
     pub(super) slots: Slots,
     /// None: Redis' own time, so that the nodes' clocks do not matter.
     pub(super) now_unix_micros: Option<u64>,
-    /// Slots, and permits that were taken in them and not used.
-    pub(super) give_back: &'a [(u64, u64)],
+    /// Slots, and permits that were taken in them and not used; below 0, those that should have been taken.
+    pub(super) give_back: &'a [(u64, i64)],
 }
 
 /// In what it is counted.

@@ -33,11 +33,12 @@ impl Model {
             }
             (self.counts, self.length, self.until) = (moved, Some(length), None);
         }
-        self.give_back(call);
+        let charged = self.give_back(call, current.saturating_sub(back));
         self.counts.retain(|slot, _| *slot >= current.saturating_sub(back));
         let newest = self.counts.keys().next_back().copied().unwrap_or(0).max(current);
+        self.charge(newest, charged);
         let (used, granted) = self.grant(call, newest);
-        if granted > 0 {
+        if granted > 0 || charged > 0 {
             self.length = Some(length);
         }
         let reset = self.reset(call, (used, granted), now, (length, back));
@@ -65,7 +66,8 @@ impl Model {
                 (self.length, self.until) = (None, Some(until));
             }
         }
-        self.give_back(call);
+        let charged = self.give_back(call, 0);
+        self.charge(from, charged);
         let (used, granted) = self.grant(call, from);
         Reply {
             granted,
@@ -76,11 +78,23 @@ impl Model {
         }
     }
 
-    fn give_back(&mut self, call: &Call<'_>) {
+    /// Says how much is to be charged for slots that are gone.
+    fn give_back(&mut self, call: &Call<'_>, oldest: u64) -> u64 {
+        let mut charged = 0;
         for (slot, unused) in call.give_back {
-            if let Some(count) = self.counts.get_mut(slot) {
-                *count = count.saturating_sub(*unused);
+            match self.counts.get_mut(slot) {
+                Some(count) if *slot >= oldest => {
+                    *count = count.saturating_add_signed(-unused);
+                }
+                _ => charged += u64::try_from(-unused).unwrap_or(0),
             }
+        }
+        charged
+    }
+
+    fn charge(&mut self, slot: u64, charged: u64) {
+        if charged > 0 {
+            *self.counts.entry(slot).or_default() += charged;
         }
     }
 

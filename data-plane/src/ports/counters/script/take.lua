@@ -12,7 +12,8 @@
 --          8 now       microseconds since 1970-01-01; empty: this server's own time
 --          of windows of the calendar alone: 9 to 11, where three in a row begin; 12, where the last ends;
 --          13, the node's time
---          … pairs of slot and count: permits that were taken and not used
+--          … pairs of slot and count: permits that were taken and not used; below 0, those that are charged, whatever
+--          the limit: for the slot, or where that has left the window, for now
 -- Returns  granted, left, microseconds until permits come back, slot, microseconds until its end
 local need, want, fewest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local divisor, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -79,11 +80,14 @@ if moved then
   counts, stored, ended = moved, nil, nil
 end
 
+local charged = 0
 for i = pairs_from, #ARGV, 2 do
   local slot, unused = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  if counts[slot] then
+  if counts[slot] and (length == 0 or slot >= current - back) then
     counts[slot] = math.max(0, counts[slot] - unused)
     redis.call('HSET', KEYS[1], ARGV[i], text(counts[slot]))
+  elseif unused < 0 then
+    charged = charged - unused
   end
 end
 
@@ -100,6 +104,13 @@ for slot, count in pairs(counts) do
 end
 table.sort(slots)
 
+if charged > 0 then
+  if not counts[newest] then slots[#slots + 1] = newest end
+  counts[newest] = (counts[newest] or 0) + charged
+  used = used + charged
+  redis.call('HSET', KEYS[1], text(newest), text(counts[newest]))
+end
+
 local left = math.max(0, limit - used)
 local granted = math.min(left, math.max(need, math.min(want, math.floor(left / divisor))))
 if granted < fewest then granted = 0 end
@@ -108,7 +119,7 @@ if granted > 0 then
   counts[newest] = (counts[newest] or 0) + granted
   redis.call('HSET', KEYS[1], text(newest), text(counts[newest]))
 end
-if granted > 0 or (next(counts) and not stored and not ended) then
+if granted > 0 or charged > 0 or (next(counts) and not stored and not ended) then
   if length > 0 then
     redis.call('HSET', KEYS[1], 'length', text(length))
     redis.call('PEXPIRE', KEYS[1], text(math.ceil(length * (back + 2) / 1000)))

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::calendar::Period;
 use super::{Definition, SLOTS, Window, slot_micros};
-use crate::ports::Decision;
+use crate::ports::{Booked, Decision};
 
 /// What a subject has used of a limit: a count for each slot that has one, the oldest first.
 #[derive(Clone, Debug, Default)]
@@ -48,10 +48,21 @@ impl Usage {
         }
     }
 
-    /// Gives permits back that were taken in `slot` and not used.
-    pub fn give_back(&mut self, slot: u64, cost: u64) {
+    /// Puts right what was taken in `slot`: gives back, and charges whatever the limit. What is charged for a slot that
+    /// has left the window counts for now.
+    pub fn settle(
+        &mut self,
+        definition: &Definition,
+        slot: u64,
+        (back, more): (u64, u64),
+        now_unix_micros: u64,
+    ) {
+        // Nothing is taken: what has left the window goes.
+        let now = self.take(definition, u64::MAX, 0, now_unix_micros).booked;
         if let Some((_, count)) = self.slots.iter_mut().find(|(number, _)| *number == slot) {
-            *count = count.saturating_sub(cost);
+            *count = count.saturating_sub(back).saturating_add(more);
+        } else if let Some(Booked { slot: newest, .. }) = now {
+            let _newest = self.count(newest, more);
         }
     }
 
@@ -89,11 +100,12 @@ impl Usage {
         let left = limit.saturating_sub(used);
         if cost > left {
             let reset = self.until_free(slot_micros, limit, cost, now).unwrap_or(window);
-            return Decision { is_admitted: false, remaining: left, reset };
+            return Decision { is_admitted: false, remaining: left, reset, booked: None };
         }
-        self.count(slot, cost);
+        let booked = Some(Booked { slot: self.count(slot, cost), is_shared: false });
         let reset = self.until_free(slot_micros, used.saturating_add(cost), 1, now);
-        Decision { is_admitted: true, remaining: left - cost, reset: reset.unwrap_or(window) }
+        let reset = reset.unwrap_or(window);
+        Decision { is_admitted: true, remaining: left - cost, reset, booked }
     }
 
     fn take_of_period(&mut self, period: Period, limit: u64, cost: u64, now: u64) -> Decision {
@@ -101,10 +113,10 @@ impl Usage {
         let left = limit.saturating_sub(self.used());
         let reset = Duration::from_micros(period.until.saturating_sub(now));
         if cost > left {
-            return Decision { is_admitted: false, remaining: left, reset };
+            return Decision { is_admitted: false, remaining: left, reset, booked: None };
         }
-        self.count(period.from, cost);
-        Decision { is_admitted: true, remaining: left - cost, reset }
+        let booked = Some(Booked { slot: self.count(period.from, cost), is_shared: false });
+        Decision { is_admitted: true, remaining: left - cost, reset, booked }
     }
 
     /// Counts on in a window of the calendar: the one of now, unless the clock has stepped back out
@@ -149,7 +161,7 @@ impl Usage {
         self.slots.clear();
         self.layout = Layout::Rolling { slot_micros };
         for (slot, count) in moved {
-            self.count(slot, count);
+            let _slot = self.count(slot, count);
         }
     }
 
@@ -160,11 +172,18 @@ impl Usage {
         }
     }
 
-    fn count(&mut self, slot: u64, cost: u64) {
+    /// Counts, and says in which slot.
+    fn count(&mut self, slot: u64, cost: u64) -> u64 {
         match self.slots.last_mut() {
             // A clock that steps back counts into the newest slot: late, never lost.
-            Some((newest, count)) if *newest >= slot => *count = count.saturating_add(cost),
-            _ => self.slots.push((slot, cost)),
+            Some((newest, count)) if *newest >= slot => {
+                *count = count.saturating_add(cost);
+                *newest
+            }
+            _ => {
+                self.slots.push((slot, cost));
+                slot
+            }
         }
     }
 

@@ -12,6 +12,7 @@ fn definition(limit: u64, window: Duration) -> Definition {
         window: window.into(),
         enforcement: Enforcement::Local,
         on_failure: OnFailure::Open,
+        is_settled: false,
     }
 }
 
@@ -61,11 +62,34 @@ fn an_entry_is_idle_when_all_of_it_has_left_the_window() {
 }
 
 #[test]
+fn what_is_charged_counts_where_it_was_taken_or_now() {
+    let definition = definition(5, Duration::from_secs(32));
+    let slot = START / slot_micros(Duration::from_secs(32));
+    let mut usage = Usage::default();
+    assert_eq!(usage.take(&definition, 5, 1, START).booked.unwrap().slot, slot);
+    // Beyond the limit, too.
+    usage.settle(&definition, slot, (0, 6), START);
+    assert_eq!(usage.used(), 7);
+    let refused = usage.take(&definition, 5, 1, START);
+    assert_eq!((refused.is_admitted, refused.remaining, refused.booked), (false, 0, None));
+    // Seven leave the window together with the first; what is charged then counts for then.
+    let later = START + 34_000_000;
+    usage.settle(&definition, slot, (0, 5), later);
+    assert_eq!(usage.used(), 5);
+    assert!(!usage.take(&definition, 5, 1, later + 31_000_000).is_admitted);
+    assert!(usage.take(&definition, 5, 5, later + 34_000_000).is_admitted);
+    // What is given back then is nobody's.
+    usage.settle(&definition, slot, (5, 0), later + 34_000_000);
+    assert_eq!(usage.used(), 5);
+}
+
+#[test]
 fn what_is_given_back_can_be_taken_again() {
     let definition = definition(5, Duration::from_secs(1));
     let mut usage = Usage::default();
     assert!(usage.take(&definition, 5, 5, START).is_admitted);
-    usage.give_back(START / slot_micros(Duration::from_secs(1)), 3);
+    let slot = START / slot_micros(Duration::from_secs(1));
+    usage.settle(&definition, slot, (3, 0), START);
     assert_eq!(usage.take(&definition, 5, 3, START).remaining, 0);
 }
 

@@ -35,6 +35,7 @@ impl Guard {
             enforcement: Enforcement::Exact,
             // Of a limit of one, the share of each node is one.
             on_failure: OnFailure::LocalShare,
+            is_settled: false,
         })
     }
 

@@ -11,12 +11,12 @@ use tollgate_model::{Issues, Name, ResourceId};
 use crate::body::Body;
 use crate::limit::calendar::{Unit, Zone};
 use crate::limit::cost::{Cost, WrittenCost};
-use crate::limit::meter::{Counting, Meter};
+use crate::limit::meter::{Counting, Held, Meter};
+use crate::limit::settle::Settle;
 use crate::limit::subject::{Subject, Written};
 use crate::limit::written::{Failure, Mode, Permits};
 use crate::limit::{Calendar, Definition, Window};
 use crate::policy::{Cx, Flow, Phase, Policy, Repeat, Scope};
-use crate::ports::Decision;
 
 /// What the operator writes.
 #[derive(Debug, Deserr, JsonSchema)]
@@ -50,6 +50,10 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<WrittenCost>")]
     pub cost: Option<Cost>,
+    /// Where the answer tells what the call did cost: what it has taken beyond that is given back, what it has
+    /// taken too little is charged, whatever the limit. Default: it costs what it has taken.
+    #[deserr(default)]
+    pub settle: Option<Settle>,
     /// Whether it only watches: it counts, and what it would refuse goes on and is told in the access log as `shadowed`. Default false.
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
@@ -87,7 +91,7 @@ pub struct Quota {
 impl Policy for Quota {
     type Config = Config;
     /// What the counter said; none where it was not asked.
-    type Carry = Option<Decision>;
+    type Carry = Option<Held>;
 
     const NAME: &'static str = "quota";
     const PHASE: Phase = Phase::RateLimit;
@@ -103,8 +107,10 @@ impl Policy for Quota {
             window: Window::Calendar(Arc::new(Calendar::new(unit, config.time_zone))),
             enforcement: config.mode.into(),
             on_failure: config.on_failure.into(),
+            is_settled: config.settle.is_some(),
         };
-        let counting = Counting { by: config.by, cost: config.cost, is_shadow: config.shadow };
+        let (by, cost, settle) = (config.by, config.cost, config.settle);
+        let counting = Counting { by, cost, settle, is_shadow: config.shadow };
         let meter = Meter::compile(definition, &name, counting, scope)?;
         Ok(Self { meter, detail })
     }
@@ -124,11 +130,11 @@ impl Policy for Quota {
 
     fn on_response(
         &self,
-        decision: &mut Self::Carry,
+        held: &mut Self::Carry,
         cx: &mut Cx<'_>,
         response: &mut Response<Body>,
     ) -> impl Future<Output = ()> {
-        self.meter.tell(*decision, cx.now_unix_micros, response.headers_mut());
+        self.meter.answer(held, cx, response);
         std::future::ready(())
     }
 }

@@ -14,11 +14,11 @@ use tollgate_model::{Issue, Issues, Name, ResourceId};
 use crate::body::Body;
 use crate::limit::Definition;
 use crate::limit::cost::{Cost, WrittenCost};
-use crate::limit::meter::{Counting, Meter};
+use crate::limit::meter::{Counting, Held, Meter};
+use crate::limit::settle::Settle;
 use crate::limit::subject::{Subject, Written};
 use crate::limit::written::{Failure, Mode, Permits};
 use crate::policy::{Cx, Flow, Phase, Policy, Repeat, Scope};
-use crate::ports::Decision;
 
 /// What the operator writes.
 #[derive(Debug, Deserr, JsonSchema)]
@@ -49,6 +49,10 @@ pub struct Config {
     #[deserr(default)]
     #[schemars(with = "Option<WrittenCost>")]
     pub cost: Option<Cost>,
+    /// Where the answer tells what the call did cost: what it has taken beyond that is given back, what it has
+    /// taken too little is charged, whatever the limit. Default: it costs what it has taken.
+    #[deserr(default)]
+    pub settle: Option<Settle>,
     /// Whether it only watches: it counts, and what it would refuse goes on and is told in the access log as `shadowed`. Default false.
     #[deserr(default)]
     #[schemars(with = "Option<bool>")]
@@ -85,7 +89,7 @@ pub struct RateLimit(Meter);
 impl Policy for RateLimit {
     type Config = Config;
     /// What the counter said; none where it was not asked.
-    type Carry = Option<Decision>;
+    type Carry = Option<Held>;
 
     const NAME: &'static str = "rate_limit";
     const PHASE: Phase = Phase::RateLimit;
@@ -101,8 +105,10 @@ impl Policy for RateLimit {
             window: window.into(),
             enforcement: config.mode.into(),
             on_failure: config.on_failure.into(),
+            is_settled: config.settle.is_some(),
         };
-        let counting = Counting { by: config.by, cost: config.cost, is_shadow: config.shadow };
+        let (by, cost, settle) = (config.by, config.cost, config.settle);
+        let counting = Counting { by, cost, settle, is_shadow: config.shadow };
         Meter::compile(definition, &name, counting, scope).map(Self)
     }
 
@@ -121,11 +127,11 @@ impl Policy for RateLimit {
 
     fn on_response(
         &self,
-        decision: &mut Self::Carry,
+        held: &mut Self::Carry,
         cx: &mut Cx<'_>,
         response: &mut Response<Body>,
     ) -> impl Future<Output = ()> {
-        self.0.tell(*decision, cx.now_unix_micros, response.headers_mut());
+        self.0.answer(held, cx, response);
         std::future::ready(())
     }
 }

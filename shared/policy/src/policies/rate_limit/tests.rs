@@ -49,6 +49,7 @@ async fn seconds_are_rounded_up() {
             is_admitted: false,
             remaining: 0,
             reset: Duration::from_millis(millis),
+            booked: None,
         });
         let met =
             world.exchange(&chain(&["rate_limit: {limit: 1, window: 1s}"]), request(&[])).await;
@@ -318,4 +319,81 @@ async fn one_that_only_watches_lets_on_what_has_no_cost() {
         assert!(response.headers().is_empty(), "{units}");
         assert_eq!(world.counters.subjects().len(), usize::from(units == "1"), "{units}");
     }
+}
+
+/// Meets a limit of ten that takes four, and is answered with these fields.
+async fn settled(world: &World, more: &str, fields: &[(&str, &str)]) -> crate::support::Met {
+    let chain = chain(&[&format!(
+        "rate_limit: {{limit: 10, window: 1m, cost: 4, settle: {{header: x-units}}{more}}}"
+    )]);
+    world.exchange_answered(&chain, request(&[]), fields).await
+}
+
+fn left(met: &crate::support::Met) -> u64 {
+    let field = met.answered("ratelimit")[0];
+    field.split(['=', ';']).nth(2).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_an_answer_tells_takes_the_place_of_what_was_taken() {
+    for (told, expected) in [
+        (&[("x-units", "1")][..], 9),
+        (&[("x-units", "0")], 10),
+        (&[("x-units", "4")], 6),
+        (&[("x-units", "9")], 1),
+        // More than there is: nothing is left, and what is missing is missing for others.
+        (&[("x-units", "25")], 0),
+        // Nothing of use.
+        (&[], 6),
+        (&[("x-units", "-1")], 6),
+        (&[("x-units", "+1")], 6),
+        (&[("x-units", "")], 6),
+        (&[("x-units", "1000000001")], 6),
+        (&[("x-units", "1"), ("x-units", "1")], 6),
+    ] {
+        let world = World::default();
+        let met = settled(&world, "", told).await;
+        assert_eq!((left(&met), met.answered("x-units").len()), (expected, 0), "{told:?}");
+        // The next one meets what is left; 4 of it are taken, if they are there.
+        let met = settled(&world, "", &[]).await;
+        assert_eq!(met.refused().is_some(), expected < 4, "{told:?}");
+        assert_eq!(left(&met), if expected < 4 { expected } else { expected - 4 }, "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn limits_of_several_levels_hear_the_same() {
+    let world = World::default();
+    let limit = |name: &str| {
+        policy(&format!(
+            "rate_limit: {{name: {name}, limit: 10, window: 1m, settle: {{header: x-units}}}}"
+        ))
+    };
+    let chain = crate::chain::Chain::assemble([&[limit("outer")][..], &[limit("inner")]]);
+    let met = world.exchange_answered(&chain, request(&[]), &[("x-units", "7")]).await;
+    let fields = met.answered("ratelimit");
+    assert!(fields[0].starts_with("\"inner\";r=3;") && fields[1].starts_with("\"outer\";r=3;"));
+    assert!(met.answered("x-units").is_empty());
+}
+
+#[tokio::test]
+async fn a_limit_that_watches_settles_too() {
+    let world = World::default();
+    for units in ["25", "1"] {
+        let met = settled(&world, ", shadow: true", &[("x-units", units)]).await;
+        assert_eq!((met.refused(), met.answered("x-units").len()), (None, 0));
+    }
+    let met = settled(&world, "", &[]).await;
+    assert_eq!((met.refused(), left(&met)), (Some((429, "rate_limited")), 0));
+}
+
+#[tokio::test]
+async fn what_is_free_stays_so() {
+    let world = World::default();
+    let chain = chain(&[
+        "rate_limit: {limit: 10, window: 1m, cost: 'size(request.query.color) - 3', settle: {header: x-units}}",
+    ]);
+    let met = world.exchange_answered(&chain, request(&[]), &[("x-units", "9")]).await;
+    assert_eq!((met.answered("ratelimit").len(), met.answered("x-units").len()), (0, 0));
+    assert!(world.counters.subjects().is_empty());
 }

@@ -167,7 +167,7 @@ async fn a_rehearsal_uses_nothing_up_and_says_what_would_be() {
     let mut world = world();
     let reset = Duration::from_secs(1);
     for (is_admitted, expected) in [(true, None), (false, REPLAYED)] {
-        world.counters.fixed = Some(Decision { is_admitted, remaining: 0, reset });
+        world.counters.fixed = Some(Decision { is_admitted, remaining: 0, reset, booked: None });
         let rehearsal = Rehearsal::of(&world);
         let mut cx = world.cx();
         cx.ports = &rehearsal;
