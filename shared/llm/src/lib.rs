@@ -3,5 +3,13 @@
 
 // What a call took, by kind of token.
 pub mod usage;
+// Amounts of dollars, exact.
+pub mod money;
+// What tokens cost, and so a call.
+pub mod price;
+// Enums by the names of their variants.
+pub mod named;
 
+pub use money::{Factor, Nanodollars};
+pub use price::{Cost, Price, Terms};
 pub use usage::Usage;
