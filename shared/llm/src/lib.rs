@@ -7,9 +7,12 @@ pub mod usage;
 pub mod money;
 // What tokens cost, and so a call.
 pub mod price;
-// Enums by the names of their variants.
+// Which providers and models there are; what is known of them without asking.
+pub mod catalogue;
+// Enums and sets by the names of their variants.
 pub mod named;
 
+pub use catalogue::Catalogue;
 pub use money::{Factor, Nanodollars};
 pub use price::{Cost, Price, Terms};
 pub use usage::Usage;

@@ -1,4 +1,4 @@
-//! Enums whose variants have a name in texts, and values that texts hold.
+//! Enums whose variants have a name in texts, sets of them, and values that texts hold.
 
 /// A name that an enum does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +84,61 @@ macro_rules! named {
     };
 }
 
-pub(crate) use {by_text, named};
+/// A set of a named enum of at most 32 variants, in four bytes. In texts it is a list.
+macro_rules! set_of {
+    ($(#[$meta:meta])* pub struct $set:ident: $element:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $set(u32);
+
+        const _: () = assert!($element::ALL.len() <= 32, "a bit for each");
+
+        impl $set {
+            fn bit(element: $element) -> u32 {
+                let bits = (0..32).map(|position| 1 << position);
+                let of = $element::ALL.iter().zip(bits).find(|(each, _)| **each == element);
+                of.map_or(0, |(_, bit)| bit)
+            }
+
+            /// Whether it has this one.
+            #[must_use]
+            pub fn contains(self, element: $element) -> bool {
+                self.0 & Self::bit(element) != 0
+            }
+
+            /// Whether it has none.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.0 == 0
+            }
+
+            /// Those that it has, in the order of the enum.
+            pub fn iter(self) -> impl Iterator<Item = $element> {
+                $element::ALL.iter().copied().filter(move |element| self.contains(*element))
+            }
+        }
+
+        impl FromIterator<$element> for $set {
+            fn from_iter<I: IntoIterator<Item = $element>>(elements: I) -> Self {
+                Self(elements.into_iter().fold(0, |bits, element| bits | Self::bit(element)))
+            }
+        }
+
+        impl serde::Serialize for $set {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.iter())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $set {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Vec::<$element>::deserialize(deserializer)?.into_iter().collect())
+            }
+        }
+    };
+}
+
+pub(crate) use {by_text, named, set_of};
 
 #[cfg(test)]
 mod tests {
@@ -102,6 +156,11 @@ mod tests {
         }
     }
 
+    set_of! {
+        /// Of them.
+        pub struct Letters: Letter
+    }
+
     #[test]
     fn a_name_is_read_as_it_is_written_and_another_is_refused() {
         for letter in Letter::ALL {
@@ -110,5 +169,15 @@ mod tests {
         }
         assert_eq!("d".parse::<Letter>().unwrap_err().to_string(), "`d` is not known");
         assert!(serde_json::from_str::<Letter>("1").is_err());
+    }
+
+    #[test]
+    fn a_set_has_what_was_put_in_and_nothing_else() {
+        let letters: Letters = serde_json::from_str(r#"["c", "a", "c"]"#).unwrap();
+        assert_eq!(letters.iter().collect::<Vec<_>>(), [Letter::A, Letter::C]);
+        assert!(!letters.contains(Letter::B));
+        assert_eq!(serde_json::to_string(&letters).unwrap(), r#"["a","c"]"#);
+        assert!(Letters::default().is_empty() && !letters.is_empty());
+        assert!(serde_json::from_str::<Letters>(r#"["d"]"#).is_err());
     }
 }
