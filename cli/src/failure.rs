@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use tollgate_llm::catalogue::CatalogueError;
 use tollgate_model::Issue;
 use tollgate_model::file::dotted;
 
@@ -69,6 +70,9 @@ pub(crate) enum Failure {
     /// The control plane refused.
     #[error("{0}")]
     Problem(Box<Problem>),
+    /// The catalogue of models that is part of this program.
+    #[error(transparent)]
+    Catalogue(#[from] &'static CatalogueError),
     /// The file of contexts.
     #[error(transparent)]
     Context(#[from] ContextError),

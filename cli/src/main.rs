@@ -43,8 +43,10 @@ mod health;
 mod history;
 mod key;
 mod login;
+mod model;
 mod nodes;
 mod planes;
+mod provider;
 mod purge;
 mod rollback;
 mod show;
@@ -99,6 +101,10 @@ enum Verb {
     Context(context::verb::Arguments),
     /// Check resource files without a control plane
     Validate(files::FileArguments),
+    /// Show the models that the catalogue knows
+    Model(model::Arguments),
+    /// Show the providers of models that the catalogue knows
+    Provider(provider::Arguments),
     #[command(flatten)]
     Asking(Asking),
     /// Print a script that has a shell complete verbs and flags
@@ -170,6 +176,8 @@ fn run(verb: Verb, global: Global) -> Result<Outcome, Failure> {
         Verb::Login(arguments) => block_on(login::run(arguments, global)),
         Verb::Context(arguments) => context::verb::run(arguments, &global, &out),
         Verb::Validate(arguments) => validate::run(&arguments, &global, &out),
+        Verb::Model(arguments) => model::run(arguments, &out),
+        Verb::Provider(arguments) => provider::run(arguments, &out),
         Verb::Completion(arguments) => completion::run::<Cli>(&arguments, &out),
         Verb::Version => version::run(&out),
         Verb::Asking(verb) => block_on(ask(verb, Session::open(&global)?)),

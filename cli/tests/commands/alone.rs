@@ -36,6 +36,8 @@ fn help_names_every_verb_and_never_the_token() {
         "status",
         "key",
         "token",
+        "model",
+        "provider",
         "completion",
         "version",
     ] {

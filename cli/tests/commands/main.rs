@@ -23,6 +23,7 @@ mod contexts;
 // What goes wrong; what needs no server.
 mod faults;
 mod alone;
+mod catalogue;
 
 const ORDERS: &str = include_str!("../../../examples/orders.yaml");
 

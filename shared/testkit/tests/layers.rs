@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "tollgate-data-plane",
             "tollgate-policy",
             "tollgate-model",
+            "tollgate-llm",
             "tollgate-proto",
             "tollgate-telemetry",
         ],
