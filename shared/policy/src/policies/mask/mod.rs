@@ -36,7 +36,7 @@ mod replace;
 /// Rules over one text.
 mod rules;
 
-pub use config::{Config, ApplyTo, KeyReference, Keyed, Kind, OnLarge, PartialConfig, RuleConfig};
+pub use config::{ApplyTo, Config, KeyReference, Keyed, Kind, OnLarge, PartialConfig, RuleConfig};
 use find::TooMuch;
 use form::FormFault;
 use json::{Count, JsonFault, Rewriter};
@@ -295,8 +295,10 @@ impl Mask {
     ) -> Result<Option<String>, Fault> {
         let text = std::str::from_utf8(bytes).map_err(|_other| Fault::Charset)?;
         let most_bytes = self.compiled.max_body.saturating_mul(GROWTH).saturating_add(FREE_GROWTH);
-        let masker =
-            || Masker::new(&self.compiled.rules, cx.route, cx.ports, most_bytes).map_err(|_no_key| Fault::NoKey);
+        let masker = || {
+            Masker::new(&self.compiled.rules, cx.route, cx.ports, most_bytes)
+                .map_err(|_no_key| Fault::NoKey)
+        };
         match medium {
             Medium::Json => rewritten(text, Count::One, masker()?).await,
             Medium::JsonLines => rewritten(text, Count::Many, masker()?).await,

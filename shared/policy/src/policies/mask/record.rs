@@ -89,8 +89,12 @@ mod tests {
     fn every_word_of_the_caller_is_looked_at_and_the_rest_stays_as_it_was() {
         let world = World::default();
         let rules = "apply_to: [records], rules: [{kind: email}, {kind: ip}, {keywords: [joe], replace: '{x}'}]";
-        let expected =
-            ["***.*.*.*", "{x}.example.com", "/users/j**@example.com/a%20b", "app (j**@example.com)"];
+        let expected = [
+            "***.*.*.*",
+            "{x}.example.com",
+            "/users/j**@example.com/a%20b",
+            "app (j**@example.com)",
+        ];
         assert_eq!(masked(&world, rules, WORDS), expected);
         let rules = "apply_to: [answers, records], rules: [{kind: card}, {json_path: $}]";
         assert_eq!(masked(&world, rules, WORDS), WORDS);
@@ -114,7 +118,8 @@ mod tests {
     #[test]
     fn nothing_is_told_where_it_cannot_be_found_out_what_to_hide() {
         let mut world = World::default();
-        let rules = "apply_to: [records], rules: [{kind: email, hash: {key: {secret: pseudonyms}}}]";
+        let rules =
+            "apply_to: [records], rules: [{kind: email, hash: {key: {secret: pseudonyms}}}]";
         assert_eq!(masked(&world, rules, WORDS), ["***"; 4]);
         let key = SecretText::new("a key of sixteen bytes or more".to_owned());
         world.secrets.insert((name("default"), name("pseudonyms")), key);
