@@ -252,9 +252,7 @@ impl Record {
             user_agent: user_agent.as_deref(),
         });
     }
-}
 
-impl Record {
     /// The caller's own words as they may be written down.
     fn recorded<'a>(&'a self, logged: &'a Logged, entry: Option<&RouteEntry>) -> Recorded<'a> {
         let mut recorded = Recorded {

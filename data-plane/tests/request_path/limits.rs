@@ -136,7 +136,7 @@ async fn who_would_be_one_too_many_is_refused_until_another_ends() {
     drop(second);
     // Only then both places are free.
     eventually(|| (backend.under_way() == 0).then_some(())).await;
-    // A place is free a moment after its answer has come: who hangs too soon is refused.
+    // A place is free a moment after the upstream has seen the end of its call: who hangs too soon is refused.
     let mut held = Vec::new();
     soon(async {
         while backend.under_way() < 2 || node.get("/").await.status != 429 {

@@ -235,16 +235,9 @@ named! {
     }
 }
 
-/// A day, in the calendar alone. Its text is `2026-11-23`.
+/// A day, in the calendar alone. Its text is `2026-11-23`, in no other form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Date {
-    /// Of our era.
-    pub year: u16,
-    /// From 1.
-    pub month: u8,
-    /// From 1.
-    pub day: u8,
-}
+pub struct Date(pub jiff::civil::Date);
 
 /// A text that is no day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -255,27 +248,15 @@ impl FromStr for Date {
     type Err = NotADate;
 
     fn from_str(text: &str) -> Result<Self, NotADate> {
-        let mut parts = text.splitn(3, '-');
-        let mut next = |length: usize| {
-            let part = parts.next().ok_or(NotADate)?;
-            let is_number = part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
-            if is_number { Ok(part) } else { Err(NotADate) }
-        };
-        let (year, month, day) = (next(4)?, next(2)?, next(2)?);
-        let date = Self {
-            year: year.parse().or(Err(NotADate))?,
-            month: month.parse().or(Err(NotADate))?,
-            day: day.parse().or(Err(NotADate))?,
-        };
-        let is_day = (1..=12).contains(&date.month) && (1..=31).contains(&date.day);
-        if is_day { Ok(date) } else { Err(NotADate) }
+        let date = Self(text.parse().or(Err(NotADate))?);
+        // ISO 8601 has other forms too.
+        if date.to_string() == text { Ok(date) } else { Err(NotADate) }
     }
 }
 
 impl fmt::Display for Date {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { year, month, day } = self;
-        write!(formatter, "{year:04}-{month:02}-{day:02}")
+        self.0.fmt(formatter)
     }
 }
 

@@ -493,7 +493,7 @@ fn what_is_damaged_unknown_or_out_of_order_is_refused() {
 #[test]
 fn a_date_is_a_day_of_the_calendar_as_it_is_written() {
     let date: Date = "2026-11-23".parse().unwrap();
-    assert_eq!((date.year, date.month, date.day), (2026, 11, 23));
+    assert_eq!(date, Date(jiff::civil::date(2026, 11, 23)));
     assert!(date < "2026-12-01".parse().unwrap());
     for text in [
         "",
@@ -503,6 +503,9 @@ fn a_date_is_a_day_of_the_calendar_as_it_is_written() {
         "26-11-23",
         "2026-00-01",
         "2026-01-32",
+        "2026-02-29",
+        "20261123",
+        "2026-11-23T00:00",
         "2026-1-1",
         "2026-+1-01",
     ] {

@@ -66,7 +66,7 @@ pub(super) struct Subject {
     shape: AtomicU64,
     /// With no more than this in the block, the next one is asked for.
     low_water: AtomicU64,
-    /// Where the block is counted, for those who spend from it.
+    /// Where the block is counted. Only refilling changes it.
     slot: AtomicU64,
     /// Permits that nobody had taken at the last answer.
     left_in_redis: AtomicU64,
@@ -81,8 +81,6 @@ pub(super) struct Subject {
 #[derive(Default)]
 struct Ledger {
     definition: Option<Definition>,
-    /// Where the block is counted.
-    slot: u64,
     /// Slots, and permits to give back to them; below 0, to charge.
     owed: SmallVec<[(u64, i64); 2]>,
     waiters: VecDeque<Waiter>,
@@ -288,7 +286,6 @@ impl Subject {
         let (slot, shape) = (reply.slot, definition.window.shape());
         let held = self.take_back_unless(&mut ledger, slot, shape);
         let mut permits = reply.granted.saturating_add(held).min(Block::MOST);
-        ledger.slot = slot;
         self.slot.store(slot, Ordering::Release);
         self.limit.store(definition.limit, Ordering::Release);
         self.shape.store(shape, Ordering::Release);
@@ -331,7 +328,7 @@ impl Subject {
         let mut refill = Refill::WillCome;
         for waiter in std::mem::take(&mut ledger.waiters) {
             if waiter.cost <= *permits {
-                let decision = self.admitted(*permits - waiter.cost, ledger.slot, now_ms);
+                let decision = self.admitted(*permits - waiter.cost, reply.slot, now_ms);
                 // A request that went away leaves its permits to the next.
                 if waiter.answer.send(Some(decision)).is_ok() {
                     *permits -= waiter.cost;
@@ -389,7 +386,7 @@ impl Subject {
     fn take_back(&self, ledger: &mut Ledger) {
         let block = Block::unpack(self.block.swap(Block::NONE.pack(), Ordering::AcqRel));
         if block.permits > 0 {
-            ledger.owe(ledger.slot, signed(block.permits));
+            ledger.owe(self.slot.load(Ordering::Acquire), signed(block.permits));
         }
     }
 
@@ -402,11 +399,12 @@ impl Subject {
             ledger.owed.retain(|(_, permits)| *permits < 0);
             return 0;
         }
-        if ledger.slot == slot {
+        let counted_in = self.slot.load(Ordering::Acquire);
+        if counted_in == slot {
             return block.permits;
         }
         if block.permits > 0 {
-            ledger.owe(ledger.slot, signed(block.permits));
+            ledger.owe(counted_in, signed(block.permits));
         }
         0
     }

@@ -62,7 +62,7 @@ impl Usage {
         if let Some((_, count)) = self.slots.iter_mut().find(|(number, _)| *number == slot) {
             *count = count.saturating_sub(back).saturating_add(more);
         } else if let Some(Booked { slot: newest, .. }) = now {
-            let _newest = self.count(newest, more);
+            self.count(newest, more);
         }
     }
 
@@ -161,7 +161,7 @@ impl Usage {
         self.slots.clear();
         self.layout = Layout::Rolling { slot_micros };
         for (slot, count) in moved {
-            let _slot = self.count(slot, count);
+            self.count(slot, count);
         }
     }
 
