@@ -1,5 +1,6 @@
 //! What a request is written for, and what comes of the writing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::loss::Lost;
@@ -79,8 +80,8 @@ impl Target {
 pub struct Outgoing {
     /// Its method.
     pub method: &'static str,
-    /// Its path, to be added to the provider's base URL.
-    pub path: &'static str,
+    /// Its path, to be added to the provider's base URL. A model's name in it is one segment, percent-encoded.
+    pub path: Cow<'static, str>,
     /// Headers that its format needs, without credentials.
     pub headers: &'static [(&'static str, &'static str)],
     /// Its body.

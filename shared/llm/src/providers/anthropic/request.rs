@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Number, Value, json};
 
 use super::WIRE;
@@ -64,7 +66,7 @@ pub(crate) fn render(chat: &Chat, target: &Target) -> Result<Outgoing, LlmError>
     let reading = Reading { names: names.back(), json_tool };
     Ok(Outgoing {
         method: "POST",
-        path: "/v1/messages",
+        path: Cow::Borrowed("/v1/messages"),
         headers: &[("content-type", "application/json"), ("anthropic-version", "2023-06-01")],
         body: json::bytes(&body),
         reading,

@@ -1,5 +1,7 @@
 //! A request, written.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::WIRE;
@@ -51,7 +53,7 @@ pub(crate) fn render(chat: &Chat, target: &Target) -> Result<Outgoing, LlmError>
     let reading = Reading { names: names.back(), json_tool: None };
     Ok(Outgoing {
         method: "POST",
-        path: "/chat/completions",
+        path: Cow::Borrowed("/chat/completions"),
         headers: &[("content-type", "application/json")],
         body: json::bytes(&body),
         reading,
